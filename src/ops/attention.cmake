@@ -1,0 +1,1 @@
+set(ATTENTION_SOURCES )

@@ -1,0 +1,25 @@
+// attention_prefill: T consecutive query tokens of one sequence, causal: row i, at position S - T + i, reads the
+// tokens up to and including its own. Exact online softmax over blocks of keys (Milakov & Gimelshein 2018;
+// Dao et al. 2022), so memory beyond the output is a few blocks per thread whatever S is.
+#pragma once
+
+#include "base/context.h"
+#include "base/view.h"
+#include "ops/kv_pages.h"
+
+namespace lowkey {
+
+struct AttentionPrefillArgs {
+  View q;       // [T, H, D] f32, rotated; head h reads KV head h / (H / KH)
+  KvPages kv;   // length = S, the T tokens already appended
+  float scale;  // of the scores, usually 1 / sqrt(D)
+  View out;     // [T, H, D] f32
+};
+
+void attention_prefill(const Context&, const AttentionPrefillArgs&);
+
+namespace ref {
+void attention_prefill(const AttentionPrefillArgs&) noexcept;  // row by row, f64
+}
+
+}  // namespace lowkey

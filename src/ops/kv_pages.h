@@ -1,0 +1,38 @@
+// KvPages: where the keys and values of one sequence lie, for one layer. kv/ owns and fills it; kernels
+// read it and know nothing else of the cache.
+//
+// A page holds P consecutive tokens of one KV head. A token is one row [K: D | V: D] of dtype, so that a
+// selected token is one contiguous read (512 bytes at D = 128, 16 bit). The pages of a head lie one after
+// another by id, so consecutive ids stream.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace lowkey {
+
+struct KvPages {
+  std::byte* base = nullptr;       // page 0 of KV head 0
+  int64_t head_stride = 0;         // bytes from a KV head to the next
+  const int32_t* table = nullptr;  // [ceil(S / P)] page ids of the sequence
+  int64_t length = 0;              // S, tokens in the sequence
+  int page_tokens = 0;             // P, a power of two
+  int kv_heads = 0;                // KH
+  int head_dim = 0;                // D
+  DType dtype = DType::kF16;       // kF16, kBF16 or kF32
+
+  int64_t token_bytes() const noexcept { return row_bytes(dtype, 2 * int64_t{head_dim}); }
+  int64_t page_bytes() const noexcept { return page_tokens * token_bytes(); }
+  // First byte of page `index` (0 = the sequence's first) of a head.
+  std::byte* page(int head, int64_t index) const noexcept {
+    return base + head * head_stride + table[index] * page_bytes();
+  }
+  // The row of token t of a head.
+  std::byte* token(int head, int64_t t) const noexcept {
+    return page(head, t / page_tokens) + t % page_tokens * token_bytes();
+  }
+};
+
+}  // namespace lowkey

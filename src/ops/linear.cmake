@@ -1,0 +1,1 @@
+set(LINEAR_SOURCES )

@@ -1,0 +1,76 @@
+// Tokenizer: text <-> token ids. Byte-level BPE (GPT-2, Llama-3, Qwen2 pre-tokenizers), read from a Hugging
+// Face tokenizer.json or from the metadata of a GGUF file. Immutable once made, so threads may share it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lowkey {
+
+enum class Pretokenizer : uint8_t { kGpt2, kLlama3, kQwen2 };
+
+// All that defines a byte-level BPE tokenizer, whatever file it came from.
+struct TokenizerSpec {
+  std::vector<std::string> tokens;  // [V] byte-level (GPT-2 alphabet) text of each id; special ones are plain text
+  std::vector<std::string> merges;  // "left right", best first
+  std::vector<int32_t> special;     // ids that are matched whole and never split; control tokens
+  std::vector<int32_t> added;       // ids matched whole too, but ordinary text when decoded
+  Pretokenizer pretokenizer = Pretokenizer::kGpt2;
+  bool ignore_merges = false;       // a piece that is a token as a whole is taken as it is (Llama-3)
+  bool add_prefix_space = false;
+  int32_t bos = -1, eos = -1;       // -1: none
+  bool add_bos = false;             // encode() starts with bos when asked for special tokens
+  std::vector<int32_t> end_ids;     // ids that end a generation: eos, end of turn
+};
+
+class Tokenizer {
+ public:
+  // Throws kInvalidArgument (a merge of unknown tokens, no token for a byte, an id out of range).
+  explicit Tokenizer(TokenizerSpec);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  struct EncodeOptions {
+    bool add_bos = true;        // if the model wants one
+    bool parse_special = true;  // "<|eot_id|>" in the text becomes the token; off for text of strangers
+  };
+  // Any bytes are allowed: invalid UTF-8 encodes byte by byte and decodes to the same bytes.
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const;
+  std::vector<int32_t> encode(std::string_view text) const { return encode(text, EncodeOptions{}); }
+
+  // The bytes of one id: "" for special ids unless with_special. Throws kInvalidArgument for an unknown id.
+  std::string_view piece(int32_t id, bool with_special = false) const;
+  std::string decode(const std::vector<int32_t>& ids, bool with_special = false) const;
+
+  int vocabulary_size() const noexcept;
+  const TokenizerSpec& spec() const noexcept;
+  bool ends_generation(int32_t id) const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<const Impl> impl_;
+};
+
+// Decodes a stream of ids into text that never ends within a UTF-8 character.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+  // The text that became certain with this id, maybe "".
+  std::string push(int32_t id);
+  // What is left at the end: incomplete bytes become U+FFFD.
+  std::string finish();
+
+ private:
+  const Tokenizer* tokenizer_;
+  std::string pending_;  // the bytes of an unfinished character, at most 3
+};
+
+// Reads tokenizer.json (its text; `source` names it in errors) with, if not empty, tokenizer_config.json.
+// Throws kCorruptFile, kUnsupported.
+TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view config_json, const std::string& source);
+
+}  // namespace lowkey
