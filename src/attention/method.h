@@ -1,0 +1,77 @@
+// Method: the seam between how a model computes and which keys it reads. A method is a policy: it decides
+// what to project, what to store beside K and V, which tokens to read. It owns no memory, no threads and no
+// state of a sequence, so one object serves every sequence and layer.
+//
+// The model calls, for each layer and step:  project -> append -> select -> attend.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/context.h"
+#include "base/view.h"
+#include "ops/attention_decode.h"
+#include "ops/kv_pages.h"
+#include "ops/rope.h"
+
+namespace lowkey {
+
+struct AttentionShape {
+  int layers = 0;
+  int heads = 0;     // H
+  int kv_heads = 0;  // KH, divides H
+  int head_dim = 0;  // D
+  int width = 0;     // C
+};
+
+// The weights of one layer's projections, rows as outputs.
+struct Projections {
+  View q;  // [H * D, C]
+  View k;  // [KH * D, C]
+  View v;  // [KH * D, C]
+};
+
+// One layer of one step: T new tokens of B sequences, the sequences one after another.
+struct LayerStep {
+  const Context& context;
+  const AttentionShape& shape;
+  int layer;
+  const Projections& projections;
+  std::span<const KvPages> kv;         // [B]; lengths already count this step's tokens
+  std::span<const int32_t> counts;     // [B]; new tokens of each sequence, T in sum
+  std::span<const int32_t> positions;  // [T]
+  View inverse_frequency;              // [D / 2] f32
+  RopeLayout rope_layout;
+};
+
+struct Qkv {
+  View q;  // [T, H, D] f32
+  View k;  // [T, KH, D] f32
+  View v;  // [T, KH, D] f32
+};
+
+// Which cached tokens a step reads. Shared by the query heads of a KV head.
+struct Selection {
+  std::span<const TokenList> tokens;  // [B * KH], or empty: every token
+  int64_t index_bytes = 0;            // read to find them
+
+  // Bytes that finding and reading them takes from memory, in this layer.
+  int64_t bytes_read(const LayerStep&) const noexcept;
+};
+
+class Method {
+ public:
+  virtual ~Method() = default;
+
+  // x: [T, C] -> qkv, q and k rotated. Default: three products and RoPE.
+  virtual void project(const LayerStep&, View x, const Qkv& qkv) const;
+  // Writes K and V (and a method's side data) of the step's tokens. Default: ops/kv_append.
+  virtual void append(const LayerStep&, const Qkv& qkv) const;
+  // q: [T, H, D]. Lists live in the step's scratch until its frame ends.
+  virtual Selection select(const LayerStep&, View q) const = 0;
+  // q: [T, H, D] -> out [T, H, D]. Default: exact attention over the selection. A selection by list needs
+  // every count to be 1 (decoding); prompts attend to every token before them.
+  virtual void attend(const LayerStep&, View q, const Selection&, View out) const;
+};
+
+}  // namespace lowkey

@@ -1,0 +1,81 @@
+#include "attention/spec.h"
+
+#include <algorithm>
+#include <span>
+
+#include "attention/dense.h"
+#include "base/error.h"
+
+namespace lowkey {
+namespace {
+
+using Make = std::unique_ptr<Method> (*)(const AttentionSpec&);
+
+struct Entry {
+  std::string_view name;
+  std::span<const std::string_view> keys;
+  Make make;
+};
+
+// Every method that exists, with the keys it understands.
+constexpr Entry kMethods[] = {
+    {"dense", {}, [](const AttentionSpec&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
+};
+
+const Entry& find_method(std::string_view name) {
+  const auto* found = std::find_if(std::begin(kMethods), std::end(kMethods), [&](const Entry& e) { return e.name == name; });
+  if (found == std::end(kMethods)) {
+    std::string known;
+    for (const Entry& e : kMethods) known += (known.empty() ? "" : ", ") + std::string(e.name);
+    throw Error(ErrorKind::kInvalidArgument, fmt::format("[attention] method '{}' is unknown; known: {}", name, known));
+  }
+  return *found;
+}
+
+void check_key(const Entry& method, std::string_view key) {
+  std::string known;
+  for (std::string_view k : method.keys) {
+    if (k == key) return;
+    known += (known.empty() ? "" : ", ") + std::string(k);
+  }
+  throw Error(ErrorKind::kInvalidArgument, fmt::format("[attention] {} has no setting '{}'; it has: {}", method.name,
+                                                       key, known.empty() ? "none" : known));
+}
+
+}  // namespace
+
+std::string AttentionSpec::text() const {
+  std::string result = name;
+  char separator = ':';
+  for (const auto& [key, value] : settings) {
+    result += separator + key + '=' + value;
+    separator = ',';
+  }
+  return result;
+}
+
+AttentionSpec parse_attention_spec(std::string_view text) {
+  const size_t colon = text.find(':');
+  AttentionSpec spec{.name = std::string(text.substr(0, colon)), .settings = {}};
+  const Entry& method = find_method(spec.name);
+  std::string_view rest = colon == std::string_view::npos ? std::string_view{} : text.substr(colon + 1);
+  LK_REQUIRE(colon == std::string_view::npos || !rest.empty(), kInvalidArgument, "[attention] nothing after '{}:'",
+             spec.name);
+  while (!rest.empty()) {
+    const size_t comma = rest.find(',');
+    const std::string_view item = rest.substr(0, comma);
+    const size_t equals = item.find('=');
+    LK_REQUIRE(equals != std::string_view::npos && equals > 0 && equals + 1 < item.size(), kInvalidArgument,
+               "[attention] '{}' in '{}', must be KEY=VALUE", item, text);
+    const std::string key(item.substr(0, equals));
+    check_key(method, key);
+    LK_REQUIRE(spec.settings.emplace(key, item.substr(equals + 1)).second, kInvalidArgument,
+               "[attention] '{}' is given twice in '{}'", key, text);
+    rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
+  }
+  return spec;
+}
+
+std::unique_ptr<Method> make_method(const AttentionSpec& spec) { return find_method(spec.name).make(spec); }
+
+}  // namespace lowkey
