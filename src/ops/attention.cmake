@@ -1,1 +1,10 @@
-set(ATTENTION_SOURCES )
+set(ATTENTION_SOURCES
+  check_kv.cc
+  cpu/attention_decode.cc
+  cpu/attention_prefill.cc
+  cpu/kv_append.cc
+  cpu/rope.cc
+  ref/attention_decode.cc
+  ref/attention_prefill.cc
+  ref/kv_append.cc
+  ref/rope.cc)
