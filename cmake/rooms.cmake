@@ -23,7 +23,7 @@ function(lowkey_test name)
   endif()
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
-  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gtest GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} lowkey_test_main)
   target_compile_definitions(${name} PRIVATE LOWKEY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   # One ctest entry a program: starting a process for every case costs more than the cases do.
   add_test(NAME ${name} COMMAND ${name})
