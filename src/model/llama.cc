@@ -79,16 +79,16 @@ StepStatistics Llama::forward(const Context& context, const Method& method, KvCa
 
   View x = frame.take_f32({rows, shape_.attention.width});
   embed(context, {embedding_, step.tokens, x});
-  std::vector<KvPages> kv(step.sequences.size());
+  auto* kv = frame.take<KvPages>(static_cast<int64_t>(step.sequences.size()));
   StepStatistics statistics;
   for (int i = 0; i < shape_.attention.layers; ++i) {
     const Layer& layer = layers_[static_cast<size_t>(i)];
-    for (size_t b = 0; b < kv.size(); ++b) kv[b] = cache.pages(step.sequences[b].id, i);
+    for (size_t b = 0; b < step.sequences.size(); ++b) kv[b] = cache.pages(step.sequences[b].id, i);
     const LayerStep layer_step{.context = context,
                                .shape = shape_.attention,
                                .layer = i,
                                .projections = layer.projections,
-                               .kv = kv,
+                               .kv = {kv, step.sequences.size()},
                                .counts = {counts, step.sequences.size()},
                                .positions = {positions, static_cast<size_t>(rows)},
                                .inverse_frequency = vector_view(inverse_frequency_),
