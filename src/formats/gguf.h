@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -34,8 +36,10 @@ class Gguf {
  public:
   // Throws kNotFound, kCorruptFile, kUnsupported (a tensor type or version unknown here).
   static Gguf open(const std::filesystem::path&);
+  // The same for bytes in memory, which must outlive the Gguf; `name` stands for the file in errors.
+  static Gguf parse(std::span<const std::byte> bytes, const std::string& name);
 
-  const std::string& path() const noexcept { return file_.path(); }
+  const std::string& path() const noexcept { return path_; }
   int version() const noexcept { return version_; }
   const std::map<std::string, GgufValue, std::less<>>& metadata() const noexcept { return metadata_; }
   const std::vector<GgufTensor>& tensors() const noexcept { return tensors_; }
@@ -43,20 +47,25 @@ class Gguf {
   // Null when absent.
   const View* find(std::string_view tensor) const;
   const GgufValue* value(std::string_view key) const;
-  // Typed look-ups; a key of another type throws kCorruptFile naming it.
+  // Typed look-ups; a key of another type throws kCorruptFile naming it. texts is null, integers and numbers are
+  // empty when the key is absent.
   int64_t integer(std::string_view key, int64_t otherwise) const;
   double number(std::string_view key, double otherwise) const;
   bool boolean(std::string_view key, bool otherwise) const;
   std::string text(std::string_view key, std::string_view otherwise) const;
   const std::vector<std::string>* texts(std::string_view key) const;
   std::vector<int64_t> integers(std::string_view key) const;
+  std::vector<double> numbers(std::string_view key) const;
 
   void check_unchanged() const { file_.check_unchanged(); }
 
  private:
-  explicit Gguf(MappedFile file) : file_(std::move(file)) {}
+  friend class GgufParser;
+  Gguf() = default;
+  [[noreturn]] void refuse(std::string_view key, std::string_view rule) const;
 
   MappedFile file_;
+  std::string path_;
   int version_ = 0;
   std::map<std::string, GgufValue, std::less<>> metadata_;
   std::vector<GgufTensor> tensors_;

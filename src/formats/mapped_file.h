@@ -11,7 +11,8 @@ namespace lowkey {
 
 class MappedFile {
  public:
-  // Throws kNotFound (missing, unreadable), kCorruptFile (a folder, empty).
+  MappedFile() = default;  // no file, no bytes
+  // Throws kNotFound (missing, unreadable), kCorruptFile (a folder, a device, empty).
   explicit MappedFile(const std::filesystem::path&);
   ~MappedFile();
   MappedFile(MappedFile&&) noexcept;

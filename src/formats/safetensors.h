@@ -1,12 +1,16 @@
 // safetensors: read one file, or the shards that a model.safetensors.index.json names. Types F32, F16, BF16
-// (and I32, I8 for side data). Every length, offset, shape and type is checked before use; no shard may lie outside the folder.
+// (and I32, I8 for side data). Every length, offset, shape and type is checked before use; no shard may lie
+// outside the folder. A scalar is read as [1].
 #pragma once
 
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/arena.h"
 #include "base/view.h"
 #include "formats/mapped_file.h"
 
@@ -17,16 +21,26 @@ class Safetensors {
   // A .safetensors file, or a folder that holds model.safetensors or model.safetensors.index.json.
   // Throws kNotFound, kCorruptFile, kUnsupported.
   static Safetensors open(const std::filesystem::path&);
+  // One file's bytes in memory, which must outlive the result; `name` stands for the file in errors.
+  static Safetensors parse(std::span<const std::byte> bytes, const std::string& name);
 
+  const std::string& path() const noexcept { return path_; }
   const View* find(std::string_view tensor) const;  // null when absent
+  // Views point into the mapped files. One that lies there askew (f32 at an odd byte, in files whose writer did
+  // not pad the header) points into a copy instead, so that every view is aligned to its elements.
   const std::map<std::string, View, std::less<>>& tensors() const noexcept { return tensors_; }
   const std::map<std::string, std::string, std::less<>>& metadata() const noexcept { return metadata_; }
   void check_unchanged() const;
 
  private:
+  Safetensors() = default;
   void add_file(const std::filesystem::path&);
+  void add_shards(const std::filesystem::path& index);
+  void add_bytes(std::span<const std::byte> bytes, const std::string& name);
 
+  std::string path_;
   std::vector<MappedFile> files_;
+  std::vector<HugeBuffer> copies_;
   std::map<std::string, View, std::less<>> tensors_;
   std::map<std::string, std::string, std::less<>> metadata_;
 };
