@@ -1,0 +1,47 @@
+"""Writes the tables of README.md from the results in bench/results, so that no number is ever typed.
+
+Usage: readme_table.py [--check]      --check: change nothing, fail when a table is out of date
+A table stands between two comments; the first names the file and says each column as `heading = format of a row`:
+
+    <!-- table bench/results/demo.json
+    method = {method}
+    ms per token = {milliseconds_per_token:.2f}
+    -->
+    (written by this tool)
+    <!-- end -->
+"""
+import json
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TABLE = re.compile(r"(<!-- table (\S+)\n(.*?)-->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def render(path, columns):
+    result = json.loads((ROOT / path).read_text())
+    pairs = [line.split(" = ", 1) for line in columns.strip().splitlines()]
+    lines = [[heading.strip() for heading, _ in pairs], ["---"] * len(pairs)]
+    lines += [[form.strip().format_map(row) for _, form in pairs] for row in result["rows"]]
+    table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return f"{table}\n<sub>{result['machine']}; `{result['command']}` at {result['commit']}, {result['date']}</sub>\n"
+
+
+def main():
+    readme = ROOT / "README.md"
+    old = readme.read_text(encoding="utf-8")
+    new = TABLE.sub(lambda match: match[1] + render(match[2], match[3]) + match[5], old)
+    if new == old:
+        print("readme_table: the tables are those of bench/results")
+        return 0
+    if "--check" in sys.argv[1:]:
+        print("readme_table: README.md is out of date; run python3 tools/readme_table.py", file=sys.stderr)
+        return 1
+    readme.write_text(new, encoding="utf-8")
+    print("readme_table: README.md updated")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
