@@ -9,9 +9,9 @@
 namespace lowkey {
 
 struct EmbedArgs {
-  View table;                     // [V, C] any type
-  std::span<const int32_t> ids;   // [T]
-  View out;                       // [T, C] f32
+  View table;                    // [V, C] any type
+  std::span<const int32_t> ids;  // [T]
+  View out;                      // [T, C] f32
 };
 
 // Throws kInvalidArgument for an id outside [0, V).

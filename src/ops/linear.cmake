@@ -1,1 +1,14 @@
-set(LINEAR_SOURCES )
+set(LINEAR_SOURCES
+  cpu/add.cc
+  cpu/embed.cc
+  cpu/gemv.cc
+  cpu/matmul.cc
+  cpu/quantize.cc
+  cpu/rmsnorm.cc
+  cpu/softmax.cc
+  cpu/swiglu.cc
+  ref/matmul.cc
+  ref/quantize.cc
+  ref/rmsnorm.cc
+  ref/softmax.cc
+  ref/swiglu.cc)

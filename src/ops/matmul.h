@@ -1,4 +1,4 @@
-// matmul: y = x w^T for a linear layer, w as it lies in the file (f32, f16, bf16, q8_0, q4_0).
+// matmul: y = x w^T for a linear layer, w as it lies in the file (f32, f16, bf16, q8_0, q4_0, q6_k).
 // Few rows of x (decoding) stream the weights once at memory speed (GEMV); many rows (prompts) go
 // through blocked kernels: oneDNN for float weights, our own for quantised ones.
 #pragma once
@@ -10,7 +10,7 @@ namespace lowkey {
 
 struct MatmulArgs {
   View x;    // [T, K] f32
-  View w;    // [N, K] f32, f16, bf16, q8_0 or q4_0
+  View w;    // [N, K] f32, f16, bf16, q8_0, q4_0 or q6_k
   View out;  // [T, N] f32; must not overlap x
 };
 

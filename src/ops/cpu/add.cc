@@ -1,0 +1,41 @@
+#include "ops/add.h"
+
+#include "base/error.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/cpu/add.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace lowkey::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+void AddSpan(float* HWY_RESTRICT x, const float* HWY_RESTRICT y, int64_t n) {
+  const hn::ScalableTag<float> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, x + i);
+  for (; i < n; ++i) x[i] += y[i];
+}
+
+}  // namespace lowkey::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "ops/cpu/share_rows.h"
+
+namespace lowkey {
+
+HWY_EXPORT(AddSpan);
+
+void add(const Context& context, const AddArgs& a) {
+  LK_REQUIRE(a.x.dtype == DType::kF32 && a.y.dtype == DType::kF32 && a.x.shape == a.y.shape, kInvalidArgument,
+             "[add] x {} and y {}, must be f32 of one shape", a.x.describe(), a.y.describe());
+  share_rows(context.threads, a.x.rows(), a.x.columns(), [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(AddSpan)(a.x.f32_row(begin), a.y.f32_row(begin), (end - begin) * a.x.columns());
+  });
+}
+
+}  // namespace lowkey
+#endif

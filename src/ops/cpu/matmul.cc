@@ -1,0 +1,71 @@
+#include "ops/matmul.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "ops/cpu/gemv.h"
+
+namespace lowkey {
+namespace {
+
+void require(View x, const MatmulPart& part) {
+  const auto& [w, out] = part;
+  LK_REQUIRE(x.dtype == DType::kF32 && out.dtype == DType::kF32, kInvalidArgument,
+             "[matmul] x {} and out {}, must be f32", x.describe(), out.describe());
+  LK_REQUIRE(w.dtype != DType::kI32 && w.dtype != DType::kI8, kInvalidArgument, "[matmul] w {}, no type of weights",
+             w.describe());
+  LK_REQUIRE(w.rank == 2 && w.columns() == x.columns() && out.rows() == x.rows() && out.columns() == w.rows(),
+             kInvalidArgument, "[matmul] x {}, w {}, out {}: must be [T, K], [N, K], [T, N]", x.describe(),
+             w.describe(), out.describe());
+  LK_REQUIRE(x.columns() % block_elements(w.dtype) == 0, kInvalidArgument,
+             "[matmul] K={}, must be a multiple of {} for {}", x.columns(), block_elements(w.dtype), name(w.dtype));
+}
+
+// Outputs [begin, end) of all parts laid end to end.
+void gemv_span(const Activations& a, const MatmulPart* parts, int count, int64_t row, int64_t begin,
+               int64_t end) noexcept {
+  int64_t first = 0;
+  for (int i = 0; i < count; ++i) {
+    const auto& [w, out] = parts[i];
+    const int64_t lower = std::max<int64_t>(begin - first, 0), upper = std::min(end - first, w.rows());
+    if (lower < upper) gemv(a, {w.row(0), w.dtype, lower, upper, out.f32_row(row), w.rows()});
+    first += w.rows();
+  }
+}
+
+}  // namespace
+
+void matmul_parts(const Context& context, View x, const MatmulPart* parts, int count) {
+  int64_t outputs = 0;
+  bool quantised = false;
+  for (int i = 0; i < count; ++i) {
+    require(x, parts[i]);
+    outputs += parts[i].w.rows();
+    quantised |= is_quantised(parts[i].w.dtype);
+  }
+  const int64_t rows = x.rows(), depth = x.columns(), blocks = depth / kQuantBlock;
+  Scratch::Frame frame(context.scratch);
+  int16_t* q = quantised ? frame.take<int16_t>(rows * depth) : nullptr;
+  float* scale = quantised ? frame.take<float>(rows * blocks) : nullptr;
+  if (quantised) {
+    for (int64_t t = 0; t < rows; ++t) quantize_activations(x.f32_row(t), q + t * depth, scale + t * blocks, depth);
+  }
+  constexpr int64_t kGrain = 4;
+  context.threads.split(outputs, kGrain, [&](int64_t begin, int64_t end, int) {
+    constexpr int64_t kStep = 16;  // rows of w that stay in cache while all rows of x pass
+    for (int64_t n = begin; n < end; n += kStep) {
+      for (int64_t t = 0; t < rows; t += kGemvRows) {
+        const Activations a{x.f32_row(t), q + t * depth, scale + t * blocks, std::min<int64_t>(kGemvRows, rows - t),
+                            depth};
+        gemv_span(a, parts, count, t, n, std::min(n + kStep, end));
+      }
+    }
+  });
+}
+
+void matmul(const Context& context, const MatmulArgs& a) {
+  const MatmulPart part{a.w, a.out};
+  matmul_parts(context, a.x, &part, 1);
+}
+
+}  // namespace lowkey

@@ -1,0 +1,113 @@
+#include "ops/quantize.h"
+
+#include <cstring>
+
+#include "base/error.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/cpu/quantize.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "ops/cpu/blocks-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lowkey::HWY_NAMESPACE {
+
+template <DType kType>
+void DequantizeBlocks(const uint8_t* x, float* out, int64_t n) {
+  const hn::Rebind<int16_t, DF> d_half;
+  alignas(64) int16_t q[kQuantBlock];
+  for (int64_t b = 0; b < n / kQuantBlock; ++b) {
+    const Block block = LoadBlock<kType>(x, b);
+    for (int i = 0; i < kBlockVectors; ++i) hn::Store(block.q[i], D16(), q + i * kLanes16);
+    for (int i = 0; i < kQuantBlock; i += kLanesF, out += kLanesF) {
+      const V32 wide = hn::PromoteTo(D32(), hn::Load(d_half, q + i));
+      hn::StoreU(hn::Mul(hn::Set(DF(), block.scale), hn::ConvertTo(DF(), wide)), DF(), out);
+    }
+  }
+}
+
+template <typename T>
+void Widen16(const T* x, float* out, int64_t n) {
+  int64_t i = 0;
+  for (; i + kLanesF <= n; i += kLanesF) {
+    hn::StoreU(hn::PromoteTo(DF(), hn::LoadU(hn::Rebind<T, DF>(), x + i)), DF(), out + i);
+  }
+  const hn::CappedTag<float, 1> one;
+  for (; i < n; ++i) hn::StoreU(hn::PromoteTo(one, hn::LoadU(hn::Rebind<T, decltype(one)>(), x + i)), one, out + i);
+}
+
+void DequantizeRow(DType type, const void* x, float* out, int64_t n) {
+  const auto* bytes = static_cast<const uint8_t*>(x);
+  switch (type) {
+    case DType::kF32:
+      std::memcpy(out, x, static_cast<size_t>(n) * sizeof(float));
+      break;
+    case DType::kF16:
+      Widen16(static_cast<const hwy::float16_t*>(x), out, n);
+      break;
+    case DType::kBF16:
+      Widen16(static_cast<const hwy::bfloat16_t*>(x), out, n);
+      break;
+    case DType::kQ8_0:
+      DequantizeBlocks<DType::kQ8_0>(bytes, out, n);
+      break;
+    case DType::kQ4_0:
+      DequantizeBlocks<DType::kQ4_0>(bytes, out, n);
+      break;
+    case DType::kQ6_K:
+      DequantizeBlocks<DType::kQ6_K>(bytes, out, n);
+      break;
+    default:
+      LK_DCHECK(false && "no such storage of numbers");
+  }
+}
+
+}  // namespace lowkey::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lowkey {
+
+HWY_EXPORT(DequantizeRow);
+
+void dequantize_row(DType type, const void* x, float* out, int64_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(DequantizeRow)(type, x, out, n);
+}
+
+// Done once per converted file, and bound by the disk: the specification itself is fast enough.
+void quantize_row(DType type, const float* x, void* out, int64_t n) noexcept { ref::quantize_row(type, x, out, n); }
+
+namespace {
+
+void require_shapes(const char* op, View x, View out, DType stored) {
+  LK_REQUIRE(x.shape == out.shape && x.rank == out.rank, kInvalidArgument, "[{}] x {} and out {}, must have one shape",
+             op, x.describe(), out.describe());
+  LK_REQUIRE(stored != DType::kI32 && stored != DType::kI8, kInvalidArgument,
+             "[{}] type {}, must be a storage of weights", op, name(stored));
+  LK_REQUIRE(x.columns() % block_elements(stored) == 0, kInvalidArgument, "[{}] K={}, must be a multiple of {} for {}",
+             op, x.columns(), block_elements(stored), name(stored));
+}
+
+}  // namespace
+
+void quantize(const Context& context, const QuantizeArgs& a) {
+  LK_REQUIRE(a.x.dtype == DType::kF32, kInvalidArgument, "[quantize] x {}, must be f32", a.x.describe());
+  LK_REQUIRE(a.out.dtype != DType::kQ6_K, kInvalidArgument, "[quantize] out {}, q6_k is read only", a.out.describe());
+  require_shapes("quantize", a.x, a.out, a.out.dtype);
+  context.threads.split(a.x.rows(), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) quantize_row(a.out.dtype, a.x.f32_row(r), a.out.row(r), a.x.columns());
+  });
+}
+
+void dequantize(const Context& context, const DequantizeArgs& a) {
+  LK_REQUIRE(a.out.dtype == DType::kF32, kInvalidArgument, "[dequantize] out {}, must be f32", a.out.describe());
+  require_shapes("dequantize", a.x, a.out, a.x.dtype);
+  context.threads.split(a.x.rows(), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) dequantize_row(a.x.dtype, a.x.row(r), a.out.f32_row(r), a.x.columns());
+  });
+}
+
+}  // namespace lowkey
+#endif

@@ -1,0 +1,144 @@
+#include "ops/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "base/half.h"
+#include "base/isa.h"
+#include "ops/matmul_cases.h"
+#include "ops/quantize.h"
+
+namespace lowkey {
+namespace {
+
+// Those up to the one in force.
+std::vector<Isa> isas_below(Isa limit) {
+  std::vector<Isa> isas;
+  for (Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
+    if (isa <= limit) isas.push_back(isa);
+  }
+  return isas;
+}
+
+// Weights of the type, of mixed size, as bytes.
+std::vector<std::byte> random_weights(DType type, int64_t rows, int64_t depth, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<std::byte> bytes(static_cast<size_t>(rows * row_bytes(type, depth)));
+  if (type == DType::kQ6_K) {  // lowkey does not write it: any bytes are valid but for the scale
+    for (std::byte& b : bytes) b = static_cast<std::byte>(random());
+    for (size_t i = 208; i < bytes.size(); i += 210) {
+      const uint16_t d = f32_to_f16(normal(random) * 1e-4f);
+      std::memcpy(&bytes[i], &d, sizeof d);
+    }
+    return bytes;
+  }
+  std::vector<float> row(static_cast<size_t>(depth));
+  for (int64_t r = 0; r < rows; ++r) {
+    for (float& w : row) w = normal(random) * 0.05f;
+    ref::quantize_row(type, row.data(), bytes.data() + r * row_bytes(type, depth), depth);
+  }
+  return bytes;
+}
+
+// Activations with outliers, as transformers have them.
+std::vector<float> random_activations(int64_t n, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> x(static_cast<size_t>(n));
+  for (float& v : x) v = normal(random) * (random() % 97 == 0 ? 50.f : 1.f);
+  return x;
+}
+
+class Problem {
+ public:
+  Problem(DType type, const MatmulCase& c)
+      : case_(c), random_(static_cast<uint32_t>(c.rows * 31 + c.depth * 7 + c.outputs)) {
+    x_ = random_activations(c.rows * c.depth, random_);
+    weights_ = random_weights(type, c.outputs, c.depth, random_);
+    out_.resize(static_cast<size_t>(c.rows * c.outputs), NAN);
+    w = View(weights_.data(), type, {c.outputs, c.depth});
+  }
+  View x() { return f32_view(x_.data(), {case_.rows, case_.depth}); }
+  View out() { return f32_view(out_.data(), {case_.rows, case_.outputs}); }
+  const std::vector<float>& run(const Context& context) {
+    std::fill(out_.begin(), out_.end(), NAN);
+    matmul(context, {x(), w, out()});
+    return out_;
+  }
+  const std::vector<float>& run_reference() {
+    ref::matmul({x(), w, out()});
+    return out_;
+  }
+  // What the arithmetic may be off by at (t, n), from its unit roundoffs: f32 products and sums; for quantised
+  // weights, x rounded to 1 / kActivationMax of its block's peak; on AMX, both factors rounded to bf16.
+  double bound(int64_t t, int64_t n, std::vector<float>& row) {
+    ref::dequantize_row(w.dtype, w.row(n), row.data(), case_.depth);
+    const float* x = x_.data() + t * case_.depth;
+    double products = 0, peaks = 0;
+    for (int64_t b = 0; b < case_.depth; b += kQuantBlock) {
+      double peak = 0, weights = 0;
+      for (int64_t k = b; k < std::min(b + kQuantBlock, case_.depth); ++k) {
+        products += std::fabs(double{x[k]} * row[k]);
+        peak = std::max(peak, std::fabs(double{x[k]}));
+        weights += std::fabs(row[k]);
+      }
+      peaks += peak * weights;
+    }
+    double bound = (8 + std::sqrt(static_cast<double>(case_.depth))) * 0x1p-24 * products;
+    if (is_quantised(w.dtype)) bound += 0.5 / 16383 * peaks;
+    if (active_isa() == Isa::kAmx && w.dtype != DType::kF32) bound += 2 * 0x1p-8 * products;
+    return bound;
+  }
+
+  View w;
+
+ private:
+  MatmulCase case_;
+  std::mt19937 random_;
+  std::vector<float> x_, out_;
+  std::vector<std::byte> weights_;
+};
+
+class MatmulTest : public testing::TestWithParam<DType> {
+ protected:
+  void TearDown() override { limit_isa(isa_); }
+  const Isa isa_ = active_isa();
+  bool divides(const MatmulCase& c) const { return c.depth % block_elements(GetParam()) == 0; }
+};
+
+TEST_P(MatmulTest, AgreesWithTheReferenceOnEveryInstructionSet) {
+  Context context(2);
+  for (const MatmulCase& c : kMatmulTestCases) {
+    if (!divides(c)) continue;
+    Problem problem(GetParam(), c);
+    const std::vector<float> expected = problem.run_reference();
+    std::vector<float> row(static_cast<size_t>(c.depth));
+    for (Isa isa : isas_below(isa_)) {
+      limit_isa(isa);
+      const std::vector<float>& out = problem.run(context);
+      for (int64_t i = 0; i < c.rows * c.outputs; ++i) {
+        const double bound = problem.bound(i / c.outputs, i % c.outputs, row);
+        ASSERT_LE(std::fabs(out[i] - expected[i]), bound)
+            << name(isa) << " T=" << c.rows << " K=" << c.depth << " N=" << c.outputs << " at " << i;
+      }
+    }
+  }
+}
+
+TEST_P(MatmulTest, IsTheSameForAnyNumberOfThreads) {
+  for (const MatmulCase& c : kMatmulTestCases) {
+    if (!divides(c)) continue;
+    Problem problem(GetParam(), c);
+    const std::vector<float> one = problem.run(Context(1));
+    for (int threads : {2, 3}) EXPECT_EQ(problem.run(Context(threads)), one) << threads << " threads, T=" << c.rows;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, MatmulTest, testing::ValuesIn(kWeightTypes),
+                         [](const auto& info) { return std::string(name(info.param)); });
+
+}  // namespace
+}  // namespace lowkey
