@@ -1,6 +1,7 @@
 set(ATTENTION_SOURCES
   check_kv.cc
   cpu/attention_decode.cc
+  cpu/decode_chunk.cc
   cpu/attention_prefill.cc
   cpu/kv_append.cc
   cpu/rope.cc

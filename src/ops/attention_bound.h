@@ -1,0 +1,48 @@
+// How far an attention output may lie from the exact one. An f32 kernel forms each score with an error of at most
+// c_s eps scale sum|q||k|; that changes every weight by as much, relatively, in the numerator and in the sum. The
+// weights' exponentials and the sums over tokens add c_v eps of sum p|v|. A kernel that rounds q, k, p and v to bf16
+// first (unit eps 2^-8, halved by rounding to nearest) has the same formula with that eps for the products. So
+//     |out - exact| <= (eps (2 c_s scale max sum|q||k| + c_v) ) sum p|v|
+// The constants are loose by less than ten for random data, and tight enough that a wrong token, a wrong head or
+// a lost rescaling is a hundred times outside.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "ops/attention_decode.h"
+#include "ops/ref/kv_value.h"
+
+namespace lowkey {
+
+inline constexpr double kEpsF32 = 0x1p-24, kEpsBf16 = 0x1p-9;
+
+// bound: out [D]; q: [D]; tokens [0, kv.length) of KV head `head`, or those listed.
+inline void attention_bound(const KvPages& kv, int head, TokenList list, const float* q, float scale, double eps,
+                            double* bound) {
+  constexpr double kScore = 4, kValue = 16;
+  const int64_t dim = kv.head_dim, count = list.ids ? list.count : kv.length;
+  const auto row = [&](int64_t i) { return kv.token(head, list.ids ? list.ids[i] : i); };
+  std::vector<double> score(static_cast<size_t>(count));
+  double products = 0, total = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    double dot = 0, absolute = 0;
+    for (int64_t d = 0; d < dim; ++d) {
+      const double product = double{q[d]} * ref::kv_value(kv.dtype, row(i), d);
+      dot += product, absolute += std::abs(product);
+    }
+    score[static_cast<size_t>(i)] = dot * scale;
+    products = std::max(products, absolute * std::abs(scale));
+  }
+  const double max = *std::max_element(score.begin(), score.end());
+  std::fill(bound, bound + dim, 0.);
+  for (int64_t i = 0; i < count; ++i) {
+    const double weight = std::exp(score[static_cast<size_t>(i)] - max);
+    total += weight;
+    for (int64_t d = 0; d < dim; ++d) bound[d] += weight * std::abs(ref::kv_value(kv.dtype, row(i), dim + d));
+  }
+  for (int64_t d = 0; d < dim; ++d) bound[d] *= eps * (2 * kScore * products + kValue) / total;
+}
+
+}  // namespace lowkey

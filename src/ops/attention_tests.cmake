@@ -1,0 +1,3 @@
+lowkey_test(attention_test
+  SOURCES attention_decode_test.cc
+  LIBRARIES lowkey_ops lowkey_base)

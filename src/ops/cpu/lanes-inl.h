@@ -1,0 +1,101 @@
+// What the attention kernels share, once per Highway target: loading cache rows as f32, and 2^x.
+// No include guard in the usual sense: Highway includes this file once for every target.
+#if defined(LOWKEY_OPS_CPU_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOWKEY_OPS_CPU_LANES_INL_H_
+#undef LOWKEY_OPS_CPU_LANES_INL_H_
+#else
+#define LOWKEY_OPS_CPU_LANES_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace lowkey {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class D>
+HWY_INLINE hn::Vec<D> load_f32(D d, const float* x) {
+  return hn::LoadU(d, x);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> load_f32(D d, const hwy::bfloat16_t* x) {
+  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::bfloat16_t, D>(), x));
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> load_f32(D d, const hwy::float16_t* x) {
+#if HWY_TARGET <= HWY_AVX2
+  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), x));
+#else
+  // No conversion instruction. Shifted into place, the exponent is 112 too small, for subnormals too: one exact
+  // multiplication mends both. What had the highest exponent (infinity, NaN) gets the highest one again.
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::PromoteTo(du, hn::LoadU(hn::Rebind<uint16_t, D>(), reinterpret_cast<const uint16_t*>(x)));
+  const auto magnitude = hn::ShiftLeft<13>(hn::And(bits, hn::Set(du, 0x7fffu)));
+  const auto finite = hn::BitCast(du, hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112f)));
+  const auto special = hn::Ge(hn::BitCast(d, finite), hn::Set(d, 65536.f));
+  const auto sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(du, 0x8000u)));
+  const auto exponent = hn::IfThenElseZero(special, hn::BitCast(d, hn::Set(du, 0x7f800000u)));
+  return hn::BitCast(d, hn::Or(hn::Or(finite, sign), hn::BitCast(du, exponent)));
+#endif
+}
+
+// 2^x for x <= 0, relative error below 2e-7; exactly 0 below -126, so for -infinity too.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp2_nonpositive(D d, V x) {
+  const hn::RebindToSigned<D> di;
+  const V magic = hn::Set(d, 0x1.8p23f);  // adding it leaves round(x) in the low bits
+  const V rounded = hn::Add(x, magic);
+  const V f = hn::Sub(x, hn::Sub(rounded, magic));  // [-1/2, 1/2]
+  // Minimax of relative error over that range, constant term fixed to 1 so that 2^0 = 1.
+  V p = hn::Set(d, 0.001326472731307149f);
+  p = hn::MulAdd(p, f, hn::Set(d, 0.009671512991189957f));
+  p = hn::MulAdd(p, f, hn::Set(d, 0.05550733581185341f));
+  p = hn::MulAdd(p, f, hn::Set(d, 0.24022242426872253f));
+  p = hn::MulAdd(p, f, hn::Set(d, 0.6931470036506653f));
+  p = hn::MulAdd(p, f, hn::Set(d, 1.f));
+  const V scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, rounded))));
+  return hn::IfThenElseZero(hn::Ge(x, hn::Set(d, -126.f)), scaled);
+}
+
+#if HWY_TARGET == HWY_SCALAR
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void store_sums_of_4(D d, V a, V b, V c, V e, float* out) {
+  for (const V& v : {a, b, c, e}) hn::Store(v, d, out++);
+}
+
+#else
+
+// The 128-bit blocks of v added up.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE auto sum_of_blocks(D d, V v) {
+  if constexpr (hn::MaxLanes(d) == 4) {
+    return v;
+  } else {
+    const hn::Half<D> half;
+    return sum_of_blocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+}
+
+// out[0, 4) = the sums of the lanes of a, b, c, e: 13 instructions on AVX2, where one sum after another takes 24.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void store_sums_of_4(D d, V a, V b, V c, V e, float* out) {
+  const hn::Repartition<double, D> pairs;
+  const V ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
+  const V ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
+  const auto x = hn::BitCast(pairs, ab), y = hn::BitCast(pairs, ce);
+  const V quads = hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, x, y)),
+                          hn::BitCast(d, hn::InterleaveUpper(pairs, x, y)));  // a b c e in each 128-bit block
+  hn::StoreU(sum_of_blocks(d, quads), hn::FixedTag<float, 4>(), out);
+}
+
+#endif
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lowkey
+HWY_AFTER_NAMESPACE();
+
+#endif
