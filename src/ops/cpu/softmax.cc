@@ -6,9 +6,11 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/softmax.cc"
-#include <hwy/contrib/math/math-inl.h>
+// clang-format off: foreach_target.h comes first
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+#include <hwy/contrib/math/math-inl.h>
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
