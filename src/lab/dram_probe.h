@@ -1,0 +1,26 @@
+// DramProbe: what memory gives today. A timing of anything bound by memory is printed beside a probe taken in the same
+// run, since shared hosts drift by a factor of two.
+#pragma once
+
+#include <cstdint>
+
+#include "base/arena.h"
+#include "base/context.h"
+
+namespace lowkey {
+
+class DramProbe {
+ public:
+  // Takes `bytes`, best far more than the caches hold. Throws kOutOfMemory.
+  explicit DramProbe(const Context&, int64_t bytes = int64_t{512} << 20);
+
+  // Reads it all once with every thread; bytes per second.
+  double read();
+
+ private:
+  const Context& context_;
+  HugeBuffer memory_;
+  uint64_t sum_ = 0;  // of all that was read, so that the reads count
+};
+
+}  // namespace lowkey
