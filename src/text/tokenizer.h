@@ -18,12 +18,15 @@ struct TokenizerSpec {
   std::vector<std::string> merges;  // "left right", best first
   std::vector<int32_t> special;     // ids that are matched whole and never split; control tokens
   std::vector<int32_t> added;       // ids matched whole too, but ordinary text when decoded
+  std::vector<int32_t> late;        // of these two, the ids matched only after all others and after normalising
   Pretokenizer pretokenizer = Pretokenizer::kGpt2;
-  bool ignore_merges = false;       // a piece that is a token as a whole is taken as it is (Llama-3)
-  bool add_prefix_space = false;
-  int32_t bos = -1, eos = -1;       // -1: none
-  bool add_bos = false;             // encode() starts with bos when asked for special tokens
-  std::vector<int32_t> end_ids;     // ids that end a generation: eos, end of turn
+  bool nfc = false;                  // text is brought to Unicode's composed form first (Qwen2)
+  bool ignore_merges = false;        // a piece that is a token as a whole is taken as it is (Llama-3)
+  bool add_prefix_space = false;     // a text, or what follows a token matched whole, gets a space before it
+  int32_t bos = -1, eos = -1;        // -1: none
+  bool add_bos = false;              // encode() starts with bos when asked for special tokens
+  std::vector<int32_t> end_ids;      // ids that end a generation: eos, end of turn
+  std::string source = "tokenizer";  // the file it came from, for errors
 };
 
 class Tokenizer {
@@ -38,7 +41,8 @@ class Tokenizer {
     bool add_bos = true;        // if the model wants one
     bool parse_special = true;  // "<|eot_id|>" in the text becomes the token; off for text of strangers
   };
-  // Any bytes are allowed: invalid UTF-8 encodes byte by byte and decodes to the same bytes.
+  // Any bytes are allowed: invalid UTF-8 encodes byte by byte and decodes to the same bytes
+  // (with nfc: to the composed form of the valid parts). Throws kInvalidArgument for 2 GiB or more.
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const;
   std::vector<int32_t> encode(std::string_view text) const { return encode(text, EncodeOptions{}); }
 

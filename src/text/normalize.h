@@ -1,0 +1,13 @@
+// Unicode normalisation, as far as tokenizers ask for it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lowkey {
+
+bool is_ascii(std::string_view text) noexcept;
+// NFC, the composed form. Invalid parts of UTF-8 are kept as they are, and separate what is before and after them.
+std::string compose(std::string_view text);
+
+}  // namespace lowkey

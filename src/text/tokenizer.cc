@@ -1,0 +1,205 @@
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "text/bpe.h"
+#include "text/byte_alphabet.h"
+#include "text/normalize.h"
+#include "text/pretokenizer.h"
+#include "text/special_tokens.h"
+
+namespace lowkey {
+namespace {
+
+using IdByText = std::unordered_map<std::string_view, int32_t>;
+
+// By the text in the byte alphabet, as the merges name them. Of equal texts the lowest id; holes have no text.
+IdByText index_tokens(const std::vector<std::string>& tokens) {
+  IdByText ids;
+  ids.reserve(tokens.size());
+  for (size_t id = 0; id < tokens.size(); ++id)
+    if (!tokens[id].empty()) ids.emplace(tokens[id], static_cast<int32_t>(id));
+  return ids;
+}
+
+std::array<int32_t, 256> find_bytes(const IdByText& ids, const std::string& source) {
+  std::array<int32_t, 256> byte_ids{};
+  for (int byte = 0; byte < 256; ++byte) {
+    auto found = ids.find(to_byte_alphabet(std::string(1, static_cast<char>(byte))));
+    LK_REQUIRE(found != ids.end(), kInvalidArgument, "[tokenizer] {}: no token for byte 0x{:02X}, must have all 256",
+               source, byte);
+    byte_ids[byte] = found->second;
+  }
+  return byte_ids;
+}
+
+std::vector<Bpe::Merge> resolve_merges(const TokenizerSpec& spec, const IdByText& ids) {
+  std::vector<Bpe::Merge> merges;
+  merges.reserve(spec.merges.size());
+  std::string joined;
+  for (size_t i = 0; i < spec.merges.size(); ++i) {
+    std::string_view merge = spec.merges[i];
+    size_t space = merge.find(' ');
+    LK_REQUIRE(space != merge.npos && merge.find(' ', space + 1) == merge.npos, kInvalidArgument,
+               "[tokenizer] {}: merges[{}]=\"{}\", must be two tokens with one space between", spec.source, i, merge);
+    std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
+    joined.assign(left).append(right);
+    auto id_of = [&](std::string_view token) {
+      auto found = ids.find(token);
+      LK_REQUIRE(found != ids.end(), kInvalidArgument,
+                 "[tokenizer] {}: merges[{}]=\"{}\", \"{}\" must be in the vocabulary", spec.source, i, merge, token);
+      return found->second;
+    };
+    merges.push_back({id_of(left), id_of(right), id_of(joined)});
+  }
+  return merges;
+}
+
+void require_ids(const TokenizerSpec& spec, const char* field, const std::vector<int32_t>& ids) {
+  for (int32_t id : ids)
+    LK_REQUIRE(id >= 0 && id < std::ssize(spec.tokens), kInvalidArgument, "[tokenizer] {}: {}={}, must be 0 <= id < {}",
+               spec.source, field, id, spec.tokens.size());
+}
+
+std::vector<bool> mark(const std::vector<int32_t>& ids, size_t size) {
+  std::vector<bool> marks(size);
+  for (int32_t id : ids) marks[id] = true;
+  return marks;
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  explicit Impl(TokenizerSpec);
+
+  // The parts of an encode() call that go along from piece to piece.
+  struct Encoding {
+    EncodeOptions options;
+    Bpe::Scratch scratch;
+    std::vector<int32_t> ids;
+  };
+  using Step = void (Impl::*)(std::string_view, Encoding*) const;
+  void split_by(const SpecialTokens&, std::string_view text, Step rest, Encoding*) const;
+  void encode_normalized(std::string_view text, Encoding*) const;
+  void encode_ordinary(std::string_view text, Encoding*) const;
+  void encode_pieces(std::string_view text, Encoding*) const;
+  SpecialTokens matcher(bool late) const;
+
+  TokenizerSpec spec;
+  std::vector<bool> special, added, late, ends;  // [V]
+  std::vector<std::string> bytes;                // [V] what each id decodes to
+  SpecialTokens early_tokens{{}}, late_tokens{{}};
+  IdByText whole_pieces;  // into `bytes`; filled if spec.ignore_merges
+  Bpe bpe;
+};
+
+Tokenizer::Impl::Impl(TokenizerSpec s) : spec(std::move(s)) {
+  LK_REQUIRE(spec.tokens.size() < INT32_MAX, kInvalidArgument, "[tokenizer] {}: {} tokens, must be < 2^31", spec.source,
+             spec.tokens.size());
+  require_ids(spec, "special", spec.special);
+  require_ids(spec, "added", spec.added);
+  require_ids(spec, "late", spec.late);
+  require_ids(spec, "end_ids", spec.end_ids);
+  if (spec.bos != -1) require_ids(spec, "bos", {spec.bos});
+  if (spec.eos != -1) require_ids(spec, "eos", {spec.eos});
+  LK_REQUIRE(!spec.add_bos || spec.bos != -1, kInvalidArgument, "[tokenizer] {}: add_bos without bos, must have one",
+             spec.source);
+
+  const size_t size = spec.tokens.size();
+  special = mark(spec.special, size);
+  added = mark(spec.added, size);
+  late = mark(spec.late, size);
+  ends = mark(spec.end_ids, size);
+  IdByText ids = index_tokens(spec.tokens);
+  bpe = Bpe(find_bytes(ids, spec.source), resolve_merges(spec, ids));
+
+  bytes.reserve(size);
+  for (size_t id = 0; id < size; ++id) {
+    bool plain = special[id] || added[id];
+    bytes.push_back(plain ? spec.tokens[id] : from_byte_alphabet(spec.tokens[id]).value_or(spec.tokens[id]));
+  }
+  early_tokens = matcher(false);
+  late_tokens = matcher(true);
+  if (!spec.ignore_merges) return;
+  whole_pieces.reserve(size);
+  // Not the special ones: their text comes from strangers too.
+  for (size_t id = 0; id < size; ++id)
+    if (!special[id] && !bytes[id].empty()) whole_pieces.emplace(bytes[id], static_cast<int32_t>(id));
+}
+
+SpecialTokens Tokenizer::Impl::matcher(bool want_late) const {
+  std::vector<SpecialTokens::Entry> entries;
+  for (size_t id = 0; id < bytes.size(); ++id)
+    if ((special[id] || added[id]) && late[id] == want_late)
+      entries.push_back({bytes[id], static_cast<int32_t>(id), special[id]});
+  return SpecialTokens(std::move(entries));
+}
+
+void Tokenizer::Impl::split_by(const SpecialTokens& tokens, std::string_view text, Step rest, Encoding* to) const {
+  for (size_t at = 0; at < text.size();) {
+    SpecialTokens::Match match = tokens.find(text, at, to->options.parse_special);
+    size_t end = match.id < 0 ? text.size() : match.begin;
+    if (end > at) (this->*rest)(text.substr(at, end - at), to);
+    if (match.id >= 0) to->ids.push_back(match.id);
+    at = match.id < 0 ? end : match.end;
+  }
+}
+
+void Tokenizer::Impl::encode_normalized(std::string_view text, Encoding* to) const {
+  if (!spec.nfc || is_ascii(text)) return split_by(late_tokens, text, &Impl::encode_ordinary, to);
+  split_by(late_tokens, compose(text), &Impl::encode_ordinary, to);
+}
+
+void Tokenizer::Impl::encode_ordinary(std::string_view text, Encoding* to) const {
+  if (!spec.add_prefix_space || text.front() == ' ') return encode_pieces(text, to);
+  encode_pieces(std::string(1, ' ').append(text), to);
+}
+
+void Tokenizer::Impl::encode_pieces(std::string_view text, Encoding* to) const {
+  for (size_t at = 0, end; at < text.size(); at = end) {
+    end = piece_end(spec.pretokenizer, text, at);
+    std::string_view piece = text.substr(at, end - at);
+    auto whole = whole_pieces.find(piece);
+    if (whole != whole_pieces.end()) {
+      to->ids.push_back(whole->second);
+    } else {
+      bpe.encode(piece, &to->scratch, &to->ids);
+    }
+  }
+}
+
+Tokenizer::Tokenizer(TokenizerSpec spec) : impl_(std::make_unique<const Impl>(std::move(spec))) {}
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  LK_REQUIRE(text.size() < INT32_MAX, kInvalidArgument, "[tokenizer] text of {} bytes, must be < 2^31", text.size());
+  Impl::Encoding encoding{options, {}, {}};
+  if (options.add_bos && impl_->spec.add_bos) encoding.ids.push_back(impl_->spec.bos);
+  impl_->split_by(impl_->early_tokens, text, &Impl::encode_normalized, &encoding);
+  return std::move(encoding.ids);
+}
+
+std::string_view Tokenizer::piece(int32_t id, bool with_special) const {
+  LK_REQUIRE(id >= 0 && id < vocabulary_size(), kInvalidArgument, "[tokenizer] id={}, must be 0 <= id < {}", id,
+             vocabulary_size());
+  if (impl_->special[id] && !with_special) return {};
+  return impl_->bytes[id];
+}
+
+std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool with_special) const {
+  std::string text;
+  for (int32_t id : ids) text += piece(id, with_special);
+  return text;
+}
+
+int Tokenizer::vocabulary_size() const noexcept { return static_cast<int>(impl_->bytes.size()); }
+const TokenizerSpec& Tokenizer::spec() const noexcept { return impl_->spec; }
+bool Tokenizer::ends_generation(int32_t id) const noexcept {
+  return id >= 0 && id < vocabulary_size() && impl_->ends[id];
+}
+
+}  // namespace lowkey
