@@ -1,0 +1,20 @@
+// What a GGUF file says about a model beside its weights, under llama.cpp's names: hyperparameters and tokenizer.
+#pragma once
+
+#include <filesystem>
+
+#include "base/dtype.h"
+#include "formats/gguf_writer.h"
+#include "model/config.h"
+#include "text/tokenizer.h"
+
+namespace lowkey {
+
+void set_hyperparameters(GgufWriter&, const LlamaConfig&);
+// Ids from spec.tokens.size() up to `vocabulary` are marked unused. Throws kCorruptFile when there are more tokens.
+void set_tokenizer(GgufWriter&, const TokenizerSpec&, int vocabulary);
+// All of it, for a Hugging Face folder: the tokenizer from its tokenizer.json.
+// Throws kNotFound, kCorruptFile, kUnsupported.
+void set_metadata(GgufWriter&, const LlamaConfig&, const std::filesystem::path& folder, DType weights);
+
+}  // namespace lowkey

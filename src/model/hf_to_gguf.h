@@ -1,0 +1,24 @@
+// hf_to_gguf: a Hugging Face LlamaForCausalLM folder becomes one GGUF file that llama.cpp loads too.
+//
+// Matrices are stored as `weights`, norms as f32. Under kQ4_0 the matrix that makes the logits (output.weight, or
+// token_embd.weight when tied) is kQ8_0: 4 bits there cost the most quality of all. A matrix whose rows are no
+// multiple of the block stays f16. Rows of q and k are reordered from Hugging Face's RoPE layout (pairs i, i + D / 2)
+// to GGUF's (pairs 2i, 2i + 1); llama3 scaling becomes the factors of rope_freqs.weight.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+
+#include "base/context.h"
+#include "base/dtype.h"
+
+namespace lowkey {
+
+// weights: kF32, kF16, kBF16, kQ8_0 or kQ4_0. progress, if any, hears the bytes of weights read so far and in all.
+// The file appears only once it is complete; memory holds one tensor at a time. Throws what reading the folder and
+// writing the file throws, kInvalidArgument for another type.
+void hf_to_gguf(const Context&, const std::filesystem::path& folder, const std::filesystem::path& out, DType weights,
+                const std::function<void(int64_t done, int64_t total)>& progress);
+
+}  // namespace lowkey
