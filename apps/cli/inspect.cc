@@ -1,0 +1,101 @@
+// lowkey inspect: what a model file holds.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/cli/options.h"
+#include "apps/cli/verbs.h"
+#include "base/printable.h"
+#include "model/checkpoint.h"
+#include "model/model.h"
+#include "model/tokenizer_loader.h"
+
+namespace lowkey::cli {
+namespace {
+
+struct InspectOptions {
+  std::string model;
+  bool json = false;
+  bool tensors = false;
+};
+
+nlohmann::json summary(const std::string& path, const Model& model, const Tokenizer& tokenizer) {
+  const LlamaConfig config = Checkpoint::open(path).config();
+  const AttentionShape& a = model.shape().attention;
+  constexpr const char* kScalings[] = {"none", "linear", "llama3"};
+  return {{"model", path},
+          {"architecture", "llama"},
+          {"layers", a.layers},
+          {"width", a.width},
+          {"heads", a.heads},
+          {"kv_heads", a.kv_heads},
+          {"head_dim", a.head_dim},
+          {"ffn", config.ffn},
+          {"vocabulary", model.shape().vocabulary},
+          {"context", model.shape().context},
+          {"rope_base", config.rope_base},
+          {"rope_scaling", kScalings[static_cast<int>(config.rope_scaling)]},
+          {"tied_embeddings", config.tied},
+          {"weight_bytes", model.weight_bytes()},
+          {"kv_bytes_per_token_16bit", int64_t{4} * a.layers * a.kv_heads * a.head_dim},
+          {"tokenizer_tokens", tokenizer.vocabulary_size()}};
+}
+
+std::string describe(const GgufArray& array) {
+  return std::visit([](const auto& values) { return fmt::format("[{} values]", values.size()); }, array.values);
+}
+
+std::string describe(const GgufValue& value) {
+  return std::visit(
+      [](const auto& v) -> std::string {
+        using T = std::decay_t<decltype(v)>;
+        if constexpr (std::is_same_v<T, GgufArray>) {
+          return describe(v);
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          return printable(v);
+        } else {
+          return fmt::format("{}", v);
+        }
+      },
+      value);
+}
+
+void print_metadata(const Gguf& file) {
+  constexpr size_t kWidest = 60;
+  fmt::print("\nmetadata (GGUF v{})\n", file.version());
+  for (const auto& [key, value] : file.metadata()) {
+    const std::string shown = describe(value);
+    fmt::print("  {:<44} {}\n", key, shown.size() > kWidest ? shown.substr(0, kWidest) + "..." : shown);
+  }
+}
+
+void run(const InspectOptions& o) {
+  const auto model = open_model(o.model);
+  const Tokenizer tokenizer = load_tokenizer(o.model);
+  nlohmann::json facts = summary(o.model, *model, tokenizer);
+  if (o.json) {
+    facts["tensors"] = model->describe();
+    fmt::print("{}\n", facts.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    return;
+  }
+  for (const auto& [key, value] : facts.items())
+    fmt::print("{:<26} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+  const Checkpoint checkpoint = Checkpoint::open(o.model);
+  if (checkpoint.gguf() != nullptr) print_metadata(*checkpoint.gguf());
+  if (!o.tensors) return;
+  fmt::print("\ntensors\n");
+  for (const std::string& line : model->describe()) fmt::print("  {}\n", line);
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto options = std::make_shared<InspectOptions>();
+  CLI::App* verb = app.add_subcommand("inspect", "show shapes, types and metadata of a model");
+  verb->add_option("MODEL", options->model, "a .gguf file or a Hugging Face folder")->required();
+  verb->add_flag("--tensors", options->tensors, "list the tensors too");
+  verb->add_flag("--json", options->json, "print one JSON object");
+  verb->callback([options] { run(*options); });
+}
+
+}  // namespace lowkey::cli

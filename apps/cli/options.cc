@@ -1,0 +1,72 @@
+#include "apps/cli/options.h"
+
+#include <sys/resource.h>
+
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/isa.h"
+
+namespace lowkey::cli {
+
+void add_model(CLI::App& app, CommonOptions& options) {
+  app.add_option("MODEL", options.model, "a .gguf file or a Hugging Face folder")->required();
+}
+
+void add_execution(CLI::App& app, CommonOptions& options) {
+  app.add_option("-t,--threads", options.threads, "cores to use; 0: all")->check(CLI::Range(0, 1024));
+  app.add_option("--isa", options.isa, "instruction set, at most: baseline, avx2, avx512 or amx")->envname("LOWKEY_ISA");
+  app.add_flag("--json", options.json, "print one JSON object instead of text");
+}
+
+void add_attention(CLI::App& app, CommonOptions& options) {
+  app.add_option("--attention", options.attention, "attention method, e.g. dense")->capture_default_str();
+  app.add_option("--kv-type", options.kv_type, "type of cached keys and values: f16, bf16 or f32")
+      ->capture_default_str();
+}
+
+std::unique_ptr<Context> make_context(const CommonOptions& options) {
+  if (!options.isa.empty()) limit_isa(parse_isa(options.isa));
+  return std::make_unique<Context>(options.threads);
+}
+
+DType parse_kv_type(const std::string& word) {
+  for (DType type : {DType::kF16, DType::kBF16, DType::kF32})
+    if (word == name(type)) return type;
+  throw Error(ErrorKind::kInvalidArgument, fmt::format("--kv-type '{}', must be f16, bf16 or f32", word));
+}
+
+void add_prompt(CLI::App& app, PromptOptions& options) {
+  app.add_option("-p,--prompt", options.text, "the text, or what follows the file's text");
+  app.add_option("-f,--file", options.file, "a file with the text; '-' reads standard input");
+}
+
+std::string read_whole(const std::string& path) {
+  std::ostringstream text;
+  if (path == "-") {
+    text << std::cin.rdbuf();
+    return std::move(text).str();
+  }
+  std::ifstream stream(path, std::ios::binary);
+  LK_REQUIRE(stream.is_open(), kNotFound, "[file] {}: cannot be read", path);
+  text << stream.rdbuf();
+  LK_REQUIRE(!stream.bad() && !text.bad(), kNotFound, "[file] {}: cannot be read", path);
+  return std::move(text).str();
+}
+
+std::string prompt_text(const PromptOptions& options) {
+  std::string text = options.file.empty() ? "" : read_whole(options.file);
+  text += options.text;
+  LK_REQUIRE(!text.empty(), kInvalidArgument, "no text: give -p TEXT, -f FILE or both");
+  return text;
+}
+
+int64_t peak_resident_bytes() {
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+}  // namespace lowkey::cli

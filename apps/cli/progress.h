@@ -1,0 +1,26 @@
+// Progress: one line on stderr that redraws itself on a terminal: a bar, a rate, the time left. Elsewhere it stays silent.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace lowkey::cli {
+
+class Progress {
+ public:
+  // `unit` names what is counted: "tokens", "MB".
+  Progress(std::string title, std::string unit);
+  ~Progress();  // clears the line
+
+  void update(int64_t done, int64_t total);
+  void clear();
+
+ private:
+  std::string title_, unit_;
+  bool terminal_;
+  bool drawn_ = false;
+  std::chrono::steady_clock::time_point start_, last_;
+};
+
+}  // namespace lowkey::cli

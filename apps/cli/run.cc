@@ -1,0 +1,145 @@
+// lowkey run: generates text.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "apps/cli/options.h"
+#include "apps/cli/progress.h"
+#include "apps/cli/signals.h"
+#include "apps/cli/verbs.h"
+#include "base/isa.h"
+#include "engine/engine.h"
+#include "model/tokenizer_loader.h"
+
+namespace lowkey::cli {
+namespace {
+
+struct RunOptions {
+  CommonOptions common;
+  PromptOptions prompt;
+  Request request;
+  EngineOptions engine;
+  bool interactive = false;
+  bool no_special = false;
+};
+
+void add_sampling(CLI::App& verb, Request& r) {
+  verb.add_option("-n,--tokens", r.max_tokens, "most tokens to generate")->capture_default_str();
+  verb.add_option("--temperature", r.sampler.temperature, "0: always the most probable token")->capture_default_str();
+  verb.add_option("--top-k", r.sampler.top_k, "draw among the k most probable; 0: all")->capture_default_str();
+  verb.add_option("--top-p", r.sampler.top_p, "draw among the fewest whose probability reaches p")->capture_default_str();
+  verb.add_option("--min-p", r.sampler.min_p, "draw among those at least p times as probable as the best")
+      ->capture_default_str();
+  verb.add_option("--repetition-penalty", r.sampler.repetition_penalty, "above 1: avoid recent tokens")
+      ->capture_default_str();
+  verb.add_option("--repetition-window", r.sampler.repetition_window, "how many tokens are recent")->capture_default_str();
+  verb.add_option("--seed", r.sampler.seed, "of the random draws")->capture_default_str();
+  verb.add_option("--stop", r.stop, "end before this text; may be given several times");
+  verb.add_flag("--ignore-end", r.ignore_end, "go on past the end-of-text token");
+}
+
+nlohmann::json report(const RunOptions& o, const Context& context, const Engine& engine, const Result& r) {
+  const double steps = static_cast<double>(std::max<int64_t>(r.decode_steps, 1));
+  const int64_t read = r.prompt_tokens - r.reused_tokens;
+  return {{"model", o.common.model},
+          {"attention", o.common.attention},
+          {"kv_type", o.common.kv_type},
+          {"isa", name(active_isa())},
+          {"threads", context.threads.count()},
+          {"prompt_tokens", r.prompt_tokens},
+          {"tokens", r.tokens},
+          {"text", r.text},
+          {"finish_reason", name(r.finish_reason)},
+          {"prompt_seconds", r.prompt_seconds},
+          {"prompt_tokens_per_second", r.prompt_seconds > 0 ? static_cast<double>(read) / r.prompt_seconds : 0.0},
+          {"decode_steps", r.decode_steps},
+          {"decode_seconds", r.decode_seconds},
+          {"milliseconds_per_token", r.decode_seconds * 1e3 / steps},
+          {"attention_bytes_per_token", static_cast<double>(r.attention_bytes) / steps},
+          {"kv_bytes_per_token", engine.cache().bytes_per_token()},
+          {"peak_resident_bytes", peak_resident_bytes()}};
+}
+
+void print_text(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+// Generates once, streaming to stdout unless --json.
+Result answer(const RunOptions& o, Engine& engine, const Request& request) {
+  Progress progress("reading", "tokens");
+  const Events events{.on_prompt = [&](int64_t done, int64_t total) { progress.update(done, total); },
+                      .on_token =
+                          [&](int32_t, const std::string& text) {
+                            progress.clear();
+                            if (!o.common.json) print_text(text);
+                          },
+                      .cancelled = interrupted};
+  return engine.generate(request, events);
+}
+
+void print_summary(const Result& r) {
+  const int64_t read = r.prompt_tokens - r.reused_tokens;
+  fmt::print(stderr, "\n[{} prompt tokens at {:.0f}/s, {} generated at {:.1f} ms each, ended by {}]\n", r.prompt_tokens,
+             r.prompt_seconds > 0 ? static_cast<double>(read) / r.prompt_seconds : 0.0, r.tokens.size(),
+             r.decode_seconds * 1e3 / static_cast<double>(std::max<int64_t>(r.decode_steps, 1)), name(r.finish_reason));
+}
+
+// Each line typed goes on the text so far, and the model goes on from there.
+void converse(const RunOptions& o, const Tokenizer& tokenizer, Engine& engine, std::string text) {
+  fmt::print(stderr, "Type a line; the model goes on from it. Ctrl-D ends.\n");
+  for (std::string line; !interrupted();) {
+    fmt::print(stderr, "> ");
+    if (!std::getline(std::cin, line)) break;
+    text += line;
+    Request request = o.request;
+    request.prompt = tokenizer.encode(text, {.add_bos = true, .parse_special = false});
+    const Result result = answer(o, engine, request);
+    text += result.text + "\n";
+    print_text("\n");
+  }
+}
+
+void run(RunOptions& o) {
+  const auto context = make_context(o.common);
+  o.engine.kv_type = parse_kv_type(o.common.kv_type);
+  const auto method = make_method(parse_attention_spec(o.common.attention));
+  const auto model = open_model(o.common.model);
+  const Tokenizer tokenizer = load_tokenizer(o.common.model);
+  if (o.interactive) {
+    Engine engine(*context, *model, tokenizer, *method, o.engine);
+    const bool given = !o.prompt.text.empty() || !o.prompt.file.empty();
+    return converse(o, tokenizer, engine, given ? prompt_text(o.prompt) : "");
+  }
+  o.request.prompt = tokenizer.encode(prompt_text(o.prompt), {.add_bos = true, .parse_special = !o.no_special});
+  if (o.engine.context == 0)  // no more than this run can need, so that memory is not reserved for nothing
+    o.engine.context = std::min<int64_t>(model->shape().context,
+                                         static_cast<int64_t>(o.request.prompt.size()) + std::max<int64_t>(o.request.max_tokens, 1));
+  Engine engine(*context, *model, tokenizer, *method, o.engine);
+  const Result result = answer(o, engine, o.request);
+  if (o.common.json)
+    print_text(report(o, *context, engine, result).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  else
+    print_summary(result);
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* verb = app.add_subcommand("run", "generate text from a prompt");
+  add_model(*verb, options->common);
+  add_prompt(*verb, options->prompt);
+  verb->add_flag("-i,--interactive", options->interactive, "go on from lines typed at the terminal");
+  add_sampling(*verb, options->request);
+  add_attention(*verb, options->common);
+  verb->add_option("--context", options->engine.context, "most tokens of prompt and answer; 0: what the model was trained for");
+  verb->add_option("--chunk", options->engine.chunk, "prompt tokens a step")->capture_default_str();
+  verb->add_flag("--no-special", options->no_special, "read '<|...|>' in the prompt as plain text");
+  add_execution(*verb, options->common);
+  verb->callback([options] { run(*options); });
+}
+
+}  // namespace lowkey::cli
