@@ -1,0 +1,44 @@
+#include "model/tokenizer_loader.h"
+
+#include "base/error.h"
+#include "formats/gguf.h"
+#include "model/checkpoint.h"
+#include "model/gguf_tokenizer.h"
+#include "text/tiktoken.h"
+
+namespace lowkey {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMostBytes = int64_t{256} << 20;  // of a tokenizer's file
+
+bool is_there(const fs::path& path) {
+  std::error_code failed;
+  return fs::exists(path, failed);
+}
+
+TokenizerSpec read_json(const fs::path& path) {
+  const fs::path config = path.parent_path() / "tokenizer_config.json";
+  const std::string config_text = is_there(config) ? read_text(config, kMostBytes) : "";
+  return parse_tokenizer_json(read_text(path, kMostBytes), config_text, path.string());
+}
+
+TokenizerSpec read_folder(const fs::path& folder) {
+  if (is_there(folder / "tokenizer.json")) return read_json(folder / "tokenizer.json");
+  const fs::path ranks = folder / "tokenizer.model";
+  LK_REQUIRE(is_there(ranks), kNotFound, "[tokenizer] {}: neither tokenizer.json nor tokenizer.model, must have one",
+             folder.string());
+  return parse_tiktoken(read_text(ranks, kMostBytes), ranks.string());
+}
+
+}  // namespace
+
+Tokenizer load_tokenizer(const fs::path& path) {
+  std::error_code failed;
+  if (fs::is_directory(path, failed)) return Tokenizer(read_folder(path));
+  if (path.extension() == ".json") return Tokenizer(read_json(path));
+  return Tokenizer(tokenizer_spec(Gguf::open(path)));
+}
+
+}  // namespace lowkey

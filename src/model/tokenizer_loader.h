@@ -1,0 +1,14 @@
+// load_tokenizer: the tokenizer of a model, wherever the model keeps it.
+#pragma once
+
+#include <filesystem>
+
+#include "text/tokenizer.h"
+
+namespace lowkey {
+
+// `path` is a .gguf file, a Hugging Face folder (tokenizer.json, or Llama-3's tokenizer.model) or a tokenizer.json.
+// Throws kNotFound, kCorruptFile, kUnsupported.
+Tokenizer load_tokenizer(const std::filesystem::path& path);
+
+}  // namespace lowkey

@@ -1,0 +1,29 @@
+// The tokenizer of a GGUF file, from its metadata. This room does not read files: whoever does fills the fields.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "text/tokenizer.h"
+
+namespace lowkey {
+
+// Each field is a key "tokenizer.ggml.*".
+struct GgufTokenizerFields {
+  std::string source;               // names the file in errors
+  std::string model;                // "gpt2": byte-level BPE
+  std::string pre;                  // names the pre-tokenizer: "llama-bpe", ...; "" and "default" count as "gpt-2"
+  std::vector<std::string> tokens;  // [V]
+  std::vector<int64_t> token_type;  // [V] or empty: all ordinary
+  std::vector<std::string> merges;
+  int64_t bos = -1, eos = -1, eot = -1, eom = -1;  // *_token_id; -1: none
+  std::optional<bool> add_bos;                     // add_bos_token; without it, Llama-3 wants bos and others do not
+  bool add_space_prefix = false;
+};
+
+// Throws kUnsupported (another model or pre-tokenizer), kCorruptFile.
+TokenizerSpec make_gguf_spec(GgufTokenizerFields fields);
+
+}  // namespace lowkey
