@@ -2,6 +2,8 @@ set(ATTENTION_SOURCES
   check_kv.cc
   cpu/attention_decode.cc
   cpu/decode_chunk.cc
+  cpu/prefill_block.cc
+  cpu/prefill_block_amx.cc
   cpu/attention_prefill.cc
   cpu/kv_append.cc
   cpu/rope.cc

@@ -1,0 +1,142 @@
+#include "ops/attention_prefill.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/error.h"
+#include "ops/attention_bound.h"
+#include "ops/attention_cases.h"
+
+namespace lowkey {
+namespace {
+
+// The last `tokens` tokens of the case's first sequence as a prompt chunk.
+struct Prompt {
+  AttentionCase shape;
+  TestSequence sequence;
+  int64_t tokens;
+  std::vector<float> q;  // [T, H, D]
+  float scale;
+
+  explicit Prompt(const AttentionCase& c, int64_t most = 120, bool shuffled = false)
+      : shape(c),
+        sequence(c, c.lengths[0], 5, shuffled),
+        tokens(std::min(most, c.lengths[0])),
+        q(random_normal(tokens * c.heads * c.dim, 77)),
+        scale(1.f / std::sqrt(static_cast<float>(c.dim))) {}
+
+  int64_t row() const { return int64_t{shape.heads} * shape.dim; }
+  // Query rows [begin, end) of the prompt, the cache ending at the last of them.
+  AttentionPrefillArgs args(std::vector<float>& out, int64_t begin, int64_t end) {
+    KvPages kv = sequence.kv();
+    kv.length -= tokens - end;
+    const auto view = [&](std::vector<float>& x) {
+      return View{x.data() + begin * row(), DType::kF32, {end - begin, shape.heads, shape.dim}};
+    };
+    return {.q = view(q), .kv = kv, .scale = scale, .out = view(out)};
+  }
+  std::vector<float> run(int threads, int64_t chunk) {
+    std::vector<float> out(q.size(), -7.f);
+    const Context context(threads);
+    for (int64_t t = 0; t < tokens; t += chunk) attention_prefill(context, args(out, t, std::min(t + chunk, tokens)));
+    return out;
+  }
+  // With 16-bit caches AMX multiplies numbers rounded to bf16; f32 caches keep f32 precision everywhere.
+  double eps() const { return active_isa() == Isa::kAmx && shape.dtype != DType::kF32 ? kEpsBf16 : kEpsF32; }
+  void expect_within_bound(std::vector<float> out) {
+    std::vector<float> exact(q.size());
+    ref::attention_prefill(args(exact, 0, tokens));
+    std::vector<double> bound(static_cast<size_t>(shape.dim));
+    for (int64_t r = 0; r < tokens * shape.heads; ++r) {
+      KvPages kv = sequence.kv();
+      kv.length -= tokens - 1 - r / shape.heads;
+      const int head = static_cast<int>(r % shape.heads) / (shape.heads / shape.kv_heads);
+      attention_bound(kv, head, {}, q.data() + r * shape.dim, scale, eps(), bound.data());
+      for (int d = 0; d < shape.dim; ++d) {
+        const auto i = static_cast<size_t>(r * shape.dim + d);
+        ASSERT_LE(std::abs(double{out[i]} - exact[i]), bound[static_cast<size_t>(d)] + kEpsF32 * std::abs(exact[i]))
+            << shape.name << ", " << name(active_isa()) << ", row " << r << ", d " << d;
+      }
+    }
+  }
+};
+
+class AttentionPrefill : public testing::TestWithParam<std::tuple<size_t, Isa>> {
+ protected:
+  void SetUp() override { limit_isa(std::get<1>(GetParam())); }
+  void TearDown() override { limit_isa(detected_isa()); }
+  const AttentionCase& shape() const { return attention_cases()[std::get<0>(GetParam())]; }
+};
+
+TEST_P(AttentionPrefill, IsWithinTheBound) {
+  Prompt prompt(shape(), 50);
+  prompt.expect_within_bound(prompt.run(2, prompt.tokens));
+}
+
+TEST_P(AttentionPrefill, ThreadsAndPageOrderDoNotChangeABit) {
+  Prompt prompt(shape()), shuffled(shape(), 120, true);
+  const std::vector<float> out = prompt.run(1, prompt.tokens);
+  EXPECT_EQ(out, prompt.run(2, prompt.tokens));
+  EXPECT_EQ(out, prompt.run(3, prompt.tokens));
+  EXPECT_EQ(out, shuffled.run(2, prompt.tokens));
+}
+
+TEST_P(AttentionPrefill, ChunksEqualTheWhole) {
+  Prompt prompt(shape(), 40);
+  const std::vector<float> out = prompt.run(2, prompt.tokens);
+  EXPECT_EQ(out, prompt.run(1, 1));
+  EXPECT_EQ(out, prompt.run(2, 7));
+  EXPECT_EQ(out, prompt.run(2, 32));
+}
+
+// The decoding kernel computes the same numbers in another order: both must lie within the bound.
+TEST_P(AttentionPrefill, OneTokenIsADecodingStep) {
+  Prompt prompt(shape(), 1);
+  const KvPages kv = prompt.sequence.kv();
+  std::vector<float> out(prompt.q.size());
+  const AttentionPrefillArgs args = prompt.args(out, 0, 1);
+  const Context context(2);
+  attention_decode(context, {.q = args.q, .kv = {&kv, 1}, .tokens = {}, .scale = args.scale, .out = args.out});
+  prompt.expect_within_bound(out);
+  prompt.expect_within_bound(prompt.run(2, 1));
+}
+
+TEST_P(AttentionPrefill, ExtremeScores) {
+  Prompt prompt(shape(), 20);
+  const int64_t row = int64_t{shape().kv_heads} * shape().dim;
+  std::vector<float>& keys = prompt.sequence.keys();
+  for (auto k = keys.end() - row; k != keys.end(); ++k) *k *= 1000.f;  // one huge score, seen by the last row only
+  prompt.sequence.store();
+  prompt.expect_within_bound(prompt.run(2, prompt.tokens));
+  std::fill(keys.begin(), keys.end(), 1.f), prompt.sequence.store();  // all equal, then all far below zero
+  prompt.expect_within_bound(prompt.run(2, prompt.tokens));
+  std::fill(prompt.q.begin(), prompt.q.end(), -300.f);
+  prompt.expect_within_bound(prompt.run(2, prompt.tokens));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionPrefill,
+                         testing::Combine(testing::Range(size_t{0}, attention_cases().size()),
+                                          testing::ValuesIn(supported_isas())),
+                         [](const auto& info) {
+                           return std::string(name(std::get<1>(info.param))) + "_" +
+                                  std::to_string(std::get<0>(info.param));
+                         });
+
+TEST(AttentionPrefillDoor, RefusesNonsense) {
+  Prompt prompt(attention_cases()[2]);
+  const Context context(1);
+  std::vector<float> out(prompt.q.size());
+  AttentionPrefillArgs args = prompt.args(out, 0, prompt.tokens);
+  args.kv.length = prompt.tokens - 1;
+  EXPECT_THROW(attention_prefill(context, args), Error);
+  args = prompt.args(out, 0, prompt.tokens), args.kv.head_dim = 48;
+  EXPECT_THROW(attention_prefill(context, args), Error);
+  args = prompt.args(out, 0, prompt.tokens), args.out.shape[0] -= 1;
+  EXPECT_THROW(attention_prefill(context, args), Error);
+  args = prompt.args(out, 0, prompt.tokens), args.kv.page_tokens = 3;
+  EXPECT_THROW(attention_prefill(context, args), Error);
+}
+
+}  // namespace
+}  // namespace lowkey

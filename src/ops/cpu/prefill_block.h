@@ -1,0 +1,41 @@
+// prefill_block: the causal attention of a run of query rows of one KV head over all keys they may see. The rows of the
+// G query heads that share the KV head are stacked, row r = token r / G, head r % G of the group, so that
+// keys and values are converted once for all of them. attention_prefill cuts the work into such blocks.
+#pragma once
+
+#include <cstdint>
+
+#include "ops/attention_prefill.h"
+
+namespace lowkey {
+
+struct PrefillBlock {
+  const AttentionPrefillArgs* args;
+  int head;            // KV head
+  int64_t begin, end;  // stacked rows, of the KV head's T * G
+  std::byte* scratch;  // aligned to a cache line, this thread's
+};
+
+// A stacked row as it lies in memory, and the last key it sees.
+struct PrefillRows {
+  int64_t heads, group, dim, first_head, first_position;
+
+  PrefillRows(const AttentionPrefillArgs& a, int head)
+      : heads(a.q.dim(1)),
+        group(heads / a.kv.kv_heads),
+        dim(a.q.dim(2)),
+        first_head(head * group),
+        first_position(a.kv.length - a.q.dim(0)) {}
+  int64_t offset(int64_t row) const { return (row / group * heads + first_head + row % group) * dim; }  // elements
+  int64_t position(int64_t row) const { return first_position + row / group; }
+};
+
+// f32 arithmetic, every instruction set.
+int64_t prefill_block_scratch(int64_t rows, int64_t head_dim) noexcept;  // bytes
+void prefill_block(const PrefillBlock&) noexcept;
+
+// AMX: products of bf16 with f32 sums; for 16-bit caches. Only when active_isa() is kAmx.
+int64_t prefill_block_amx_scratch(int64_t rows, int64_t head_dim) noexcept;
+void prefill_block_amx(const PrefillBlock&) noexcept;
+
+}  // namespace lowkey
