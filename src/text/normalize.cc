@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "base/error.h"
@@ -10,6 +11,29 @@
 
 namespace lowkey {
 namespace {
+
+struct Range {
+  char32_t first, last;
+};
+
+// Characters that Unicode 10 to 15 have made combining. Hugging Face tokenizers normalises by Unicode 9, so for the ids
+// to be the same these neither move nor compose. U+11A7, which never composes, is among them because utf8proc 2.8 drops
+// it after a Hangul syllable. Ascending.
+constexpr Range kApart[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
+    {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x11A7, 0x11A7},   {0x1715, 0x1715},   {0x1ABF, 0x1ACE},
+    {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF},
+    {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E},
+    {0x11839, 0x1183A}, {0x11930, 0x11930}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0},
+    {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45},
+    {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136},
+    {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
+
+bool is_apart(char32_t symbol) noexcept {
+  auto range = std::lower_bound(std::begin(kApart), std::end(kApart), symbol,
+                                [](const Range& r, char32_t value) { return r.last < value; });
+  return range != std::end(kApart) && range->first <= symbol;
+}
 
 using CodePoints = std::vector<utf8proc_int32_t>;
 
@@ -53,10 +77,10 @@ bool is_ascii(std::string_view text) noexcept {
 std::string compose(std::string_view text) {
   std::string composed;
   composed.reserve(text.size());
-  CodePoints points;  // of the valid part that is not yet composed
+  CodePoints points;  // of the part that is not yet composed
   for (size_t at = 0; at < text.size();) {
     Utf8Symbol symbol = utf8_at(text, at);
-    if (symbol.value == kInvalidSymbol) {
+    if (symbol.value == kInvalidSymbol || is_apart(symbol.value)) {
       append_composed(&points, &composed);
       composed.append(text.substr(at, symbol.size));
     } else {

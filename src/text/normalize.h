@@ -7,7 +7,8 @@
 namespace lowkey {
 
 bool is_ascii(std::string_view text) noexcept;
-// NFC, the composed form. Invalid parts of UTF-8 are kept as they are, and separate what is before and after them.
+// NFC, the composed form, by Unicode 9 as Hugging Face tokenizers has it. Invalid parts of UTF-8 are kept as they are,
+// and separate what is before and after them.
 std::string compose(std::string_view text);
 
 }  // namespace lowkey

@@ -1,0 +1,60 @@
+// tokenize_lines MODEL: reads texts on stdin, each a 32-bit little-endian length and its bytes, and writes the ids of
+// each on a line, without bos. Exits 1 when a text does not come back from its ids. tokenize_lines --classes: writes L,
+// N, S or O for every Unicode scalar value, ascending. The other half of tools/compare_tokenizers.py.
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "lowkey/error.h"
+#include "model/tokenizer_loader.h"
+#include "text/char_class.h"
+#include "text/normalize.h"
+
+namespace {
+
+bool read_text(std::string* text) {
+  uint32_t size = 0;
+  if (std::fread(&size, sizeof(size), 1, stdin) != 1) return false;
+  text->resize(size);
+  return std::fread(text->data(), 1, size, stdin) == size;
+}
+
+void write_classes() {
+  for (char32_t symbol = 0; symbol < 0x110000; ++symbol)
+    if (symbol < 0xD800 || symbol > 0xDFFF) std::putchar("LNSO"[static_cast<int>(lowkey::class_of(symbol))]);
+}
+
+int tokenize(const char* model) {
+  const lowkey::Tokenizer tokenizer = lowkey::load_tokenizer(model);
+  std::string text;
+  for (int line = 1; read_text(&text); ++line) {
+    const auto ids = tokenizer.encode(text, {.add_bos = false});
+    for (int32_t id : ids) std::printf("%d ", id);
+    std::putchar('\n');
+    if (tokenizer.spec().nfc) text = lowkey::compose(text);
+    if (!tokenizer.spec().add_prefix_space && tokenizer.decode(ids, /*with_special=*/true) != text) {
+      std::fprintf(stderr, "text %d does not come back\n", line);
+      return 1;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: tokenize_lines MODEL | --classes\n");
+    return 2;
+  }
+  if (std::string(argv[1]) == "--classes") {
+    write_classes();
+    return 0;
+  }
+  try {
+    return tokenize(argv[1]);
+  } catch (const lowkey::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Compares lowkey's tokenizer with Hugging Face tokenizers on random Unicode strings.
+
+  compare_tokenizers.py --binary build/tests/tokenize_lines TOKENIZER_JSON...    ids of 20,000 strings each
+  compare_tokenizers.py --binary build/tests/tokenize_lines --classes            letter / number / space of all code points
+  compare_tokenizers.py --as-qwen2 OUT.json TOKENIZER_JSON                       the same vocabulary, Qwen2's rules
+  compare_tokenizers.py --fixture tests/data/tokenizer.json TOKENIZER_JSON       strings and ids for the C++ test
+
+The strings mix control characters, emoji sequences, CJK, jamo, combining marks, digits of many scripts, runs of white
+space, contractions in odd case, special tokens, unassigned code points and, for the way back only, invalid bytes.
+Needs `pip install tokenizers`. Exit code 1 when anything differs.
+"""
+import argparse
+import json
+import random
+import struct
+import subprocess
+import sys
+import unicodedata
+
+from tokenizers import Regex, Tokenizer, pre_tokenizers
+
+SCALARS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+SPACES = [chr(c) for c in (9, 10, 11, 12, 13, 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F,
+                           0x205F, 0x3000)]
+# Look like spaces and are none, or were once.
+NEAR_SPACES = [chr(c) for c in (0x1C, 0x1D, 0x1E, 0x1F, 0x180E, 0x200B, 0x200C, 0x2060, 0xFEFF)]
+NEWER_BLOCKS = [(0x1C89, 0x1C8B), (0xA7CB, 0xA7DD), (0x105C0, 0x10600), (0x10D40, 0x10D90), (0x11380, 0x113E3),
+                (0x116D0, 0x116E4), (0x11BC0, 0x11BFA), (0x13460, 0x14400), (0x16100, 0x1613A), (0x16D40, 0x16D7A),
+                (0x1CCF0, 0x1CCFA), (0x1E5D0, 0x1E5FB), (0x2EBF0, 0x2EE5E)]
+WORDS = "the of and I'm don't naïve Straße HTTP getElementById x86_64 3.14159 foo_bar 'tis rock'n'roll e.g. C++20".split()
+QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def by_category(*categories):
+    return [chr(c) for c in SCALARS if unicodedata.category(chr(c)) in categories]
+
+
+class Strings:
+    def __init__(self, seed, specials):
+        self.random = random.Random(seed)
+        self.specials = specials or ["<|end|>"]
+        self.marks, self.numbers = by_category("Mn", "Mc", "Me"), by_category("Nd", "Nl", "No")
+        self.punctuation, self.controls = by_category("Po", "Sm", "Sc", "Ps", "Pe"), by_category("Cc", "Cf")
+        self.makers = [self.word, self.spaces, self.digits, self.contraction, self.emoji, self.cjk, self.jamo,
+                       self.combining, self.control, self.anything, self.symbols, self.special, self.newer, self.ascii]
+
+    def some(self, pool, most):
+        return "".join(self.random.choices(pool, k=self.random.randint(1, most)))
+
+    def word(self):
+        return self.random.choice(["", " ", "  "]) + self.random.choice(WORDS)
+
+    def spaces(self):
+        return self.some(self.random.choice([SPACES, SPACES + NEAR_SPACES, [" "], [" ", "\n"], ["\r", "\n", "\t", " "]]), 6)
+
+    def digits(self):
+        return self.some(self.random.choice([list("0123456789"), self.numbers]), 7)
+
+    def contraction(self):
+        tail = self.random.choice(["s", "t", "re", "ve", "m", "ll", "d", "ſ", "n", "l", "r", "ﬆ", "sS", "K"])
+        return self.random.choice(["'", "’", "''", " '"]) + "".join(self.random.choice([c, c.upper()]) for c in tail)
+
+    def emoji(self):
+        one = lambda: chr(self.random.choice([*range(0x1F300, 0x1F650), *range(0x1F900, 0x1FA00), *range(0x2600, 0x27C0)]))
+        joined = "\u200d".join(one() + self.random.choice(["", "\ufe0f", chr(self.random.randint(0x1F3FB, 0x1F3FF))])
+                               for _ in range(self.random.randint(1, 4)))
+        flag = "".join(chr(self.random.randint(0x1F1E6, 0x1F1FF)) for _ in range(2))
+        return self.random.choice([joined, flag, "1\ufe0f\u20e3"])
+
+    def cjk(self):
+        return "".join(chr(self.random.choice([self.random.randint(0x4E00, 0x9FFF), self.random.randint(0x3040, 0x30FF),
+                                               self.random.randint(0x20000, 0x2A6DF), self.random.randint(0x2F800, 0x2FA1D),
+                                               0x3002, 0xFF0C])) for _ in range(self.random.randint(1, 8)))
+
+    def jamo(self):
+        return "".join(chr(self.random.choice([self.random.randint(0x1100, 0x1112), self.random.randint(0x1161, 0x1175),
+                                               self.random.randint(0x11A7, 0x11C2), self.random.randint(0xAC00, 0xD7A3)]))
+                       for _ in range(self.random.randint(1, 5)))
+
+    def combining(self):
+        return self.random.choice("aeoAEOöクは가ब>ﷺK") + self.some(self.random.choice([self.marks, ["\u0301", "\u0323", "\u0338"]]), 5)
+
+    def control(self):
+        return self.some(self.controls, 3)
+
+    def anything(self):
+        return "".join(chr(c) for c in self.random.choices(SCALARS, k=self.random.randint(1, 4)))
+
+    def symbols(self):
+        return self.random.choice(["", " "]) + self.some(self.punctuation, 5) + self.random.choice(["", "\n", "\r\n", "\n \n"])
+
+    def special(self):
+        token = self.random.choice(self.specials)
+        return self.random.choice([token, token, token[:-1], token[1:], token + token[0], " " + token + " "])
+
+    def newer(self):
+        return "".join(chr(self.random.randrange(*self.random.choice(NEWER_BLOCKS))) for _ in range(self.random.randint(1, 3)))
+
+    def ascii(self):
+        return self.some([chr(c) for c in range(128)], 12)
+
+    def make(self, most_parts):
+        return "".join(self.random.choice(self.makers)() for _ in range(self.random.randint(0, most_parts)))
+
+    def damage(self, text):
+        data = bytearray(text.encode())
+        for _ in range(self.random.randint(1, 4)):
+            at = self.random.randint(0, len(data))
+            data[at:at + self.random.randint(0, 2)] = self.random.randbytes(self.random.randint(0, 3))
+        return bytes(data)
+
+
+def run_lowkey(binary, model, texts):
+    data = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    run = subprocess.run([binary, model], input=data, capture_output=True)
+    if run.returncode:
+        sys.exit(f"{model}: {run.stderr.decode().strip()}")
+    return [[int(word) for word in line.split()] for line in run.stdout.decode().split("\n")[:-1]]
+
+
+def load(path):
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer, [token["content"] for token in json.load(open(path))["added_tokens"]]
+
+
+def compare(binary, path, count, seed):
+    tokenizer, specials = load(path)
+    strings = Strings(seed, specials)
+    texts = [strings.make(12) for _ in range(count)]
+    expected = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    actual = run_lowkey(binary, path, [text.encode() for text in texts])
+    different = [i for i in range(count) if expected[i] != actual[i]]
+    print(f"{path}: {count} strings, {sum(map(len, expected))} ids, {len(different)} different")
+    for i in different[:5]:
+        print(f"  {texts[i]!r}\n    expected {expected[i]}\n    actual   {actual[i]}")
+    damaged = [strings.damage(text) for text in texts]
+    run_lowkey(binary, path, damaged)
+    print(f"{path}: {count} strings with invalid bytes, all come back")
+    return not different
+
+
+def compare_classes(binary):
+    actual = subprocess.run([binary, "--classes"], capture_output=True, check=True).stdout.decode()
+    text, expected = "".join(map(chr, SCALARS)), ["O"] * len(SCALARS)
+    for pattern, name in ((r"\p{L}+", "L"), (r"\p{N}+", "N"), (r"\s+", "S")):
+        for _, (begin, end) in pre_tokenizers.Split(Regex(pattern), "removed", invert=True).pre_tokenize_str(text):
+            expected[begin:end] = name * (end - begin)
+    different = [i for i in range(len(SCALARS)) if expected[i] != actual[i]]
+    print(f"{len(SCALARS)} code points, {len(different)} of another class")
+    for i in different[:100]:
+        print(f"  U+{SCALARS[i]:04X} expected {expected[i]} actual {actual[i]}")
+    return not different
+
+
+def write_as_qwen2(path, out):
+    document = json.load(open(path))
+    document["normalizer"] = {"type": "NFC"}
+    document["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": QWEN2}, "behavior": "Isolated", "invert": False},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}]}
+    json.dump(document, open(out, "w"))
+
+
+def write_fixture(path, out, seed):
+    tokenizer, specials = load(path)
+    strings = Strings(seed, specials)
+    texts = [strings.make(4) for _ in range(2000)]
+    lines = [json.dumps([text, tokenizer.encode(text, add_special_tokens=False).ids], ensure_ascii=False,
+                        separators=(",", ":")) for text in texts]
+    open(out, "w").write("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tokenizers", nargs="*", metavar="TOKENIZER_JSON")
+    parser.add_argument("--binary", help="the program tokenize_lines")
+    parser.add_argument("--count", type=int, default=20000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--classes", action="store_true")
+    parser.add_argument("--as-qwen2", metavar="OUT")
+    parser.add_argument("--fixture", metavar="OUT")
+    args = parser.parse_args()
+    if args.as_qwen2:
+        return write_as_qwen2(args.tokenizers[0], args.as_qwen2)
+    if args.fixture:
+        return write_fixture(args.tokenizers[0], args.fixture, args.seed)
+    good = compare_classes(args.binary) if args.classes else True
+    for path in args.tokenizers:
+        good = compare(args.binary, path, args.count, args.seed) and good
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
