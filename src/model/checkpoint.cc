@@ -84,6 +84,8 @@ View Checkpoint::require(const std::string& name, std::initializer_list<int64_t>
   const View* found = find(name);
   LK_REQUIRE(found != nullptr, kNotFound, "[model] {}: tensor {} is missing", path_,
              gguf_ ? name : hugging_face_name(name));
+  LK_REQUIRE(found->dtype != DType::kI32 && found->dtype != DType::kI8, kUnsupported,
+             "[model] {}: tensor {} is {}, must be of floats or quantised", path_, name, found->describe());
   const View wanted(nullptr, found->dtype, shape);
   LK_REQUIRE(found->rank == wanted.rank && found->shape == wanted.shape, kCorruptFile,
              "[model] {}: tensor {} is {}, must be {}", path_, name, found->describe(), wanted.describe());

@@ -23,7 +23,7 @@ class Checkpoint {
 
   // Null when absent. `name` as in GGUF: "blk.3.attn_q.weight".
   const View* find(const std::string& name) const;
-  // Throws kNotFound when absent, kCorruptFile when the shape is another.
+  // Throws kNotFound when absent, kCorruptFile when the shape is another, kUnsupported when it holds integers.
   View require(const std::string& name, std::initializer_list<int64_t> shape) const;
   void check_unchanged() const;
 

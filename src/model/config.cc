@@ -147,6 +147,10 @@ LlamaConfig llama_config(const Gguf& file) {
   LK_REQUIRE(table != nullptr && table->rank == 2, kCorruptFile, "[config] {}: token_embd.weight is missing or not a matrix",
              source);
   c.vocabulary = narrow(table->dim(0));
+  if (const auto* tokens = file.texts("tokenizer.ggml.tokens"))
+    LK_REQUIRE(static_cast<int64_t>(tokens->size()) <= table->dim(0), kCorruptFile,
+               "[config] {}: tokenizer.ggml.tokens has {}, must be <= {}, the rows of token_embd.weight", source,
+               tokens->size(), table->dim(0));
   check(c, source);
   return c;
 }

@@ -6,14 +6,13 @@
 
 #include "base/error.h"
 #include "base/printable.h"
-#include "model/checkpoint.h"
+#include "model/tokenizer_loader.h"
 
 namespace lowkey {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMaxTokenizerBytes = int64_t{256} << 20;
 constexpr uint32_t kQuantisationVersion = 2;  // of the block layouts in base/dtype.h
 
 // general.file_type: what most weights are stored as.
@@ -108,20 +107,13 @@ void set_tokenizer(GgufWriter& writer, const TokenizerSpec& spec, int vocabulary
 }
 
 void set_metadata(GgufWriter& writer, const LlamaConfig& config, const fs::path& folder, DType weights) {
-  const fs::path tokenizer = folder / "tokenizer.json", tokenizer_config = folder / "tokenizer_config.json";
-  std::error_code failed;
-  const std::string options =
-      fs::exists(tokenizer_config, failed) ? read_text(tokenizer_config, kMaxTokenizerBytes) : "";
-  const TokenizerSpec spec =
-      parse_tokenizer_json(read_text(tokenizer, kMaxTokenizerBytes), options, tokenizer.string());
-
   writer.set("general.architecture", "llama");
   writer.set("general.type", "model");
   writer.set("general.name", fs::weakly_canonical(folder).filename().string());
   writer.set("general.file_type", file_type(weights));
   writer.set("general.quantization_version", kQuantisationVersion);
   set_hyperparameters(writer, config);
-  set_tokenizer(writer, spec, config.vocabulary);
+  set_tokenizer(writer, load_tokenizer(folder).spec(), config.vocabulary);
 }
 
 }  // namespace lowkey

@@ -1,6 +1,7 @@
 #include "model/llama.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "ops/add.h"
@@ -41,6 +42,9 @@ Llama::Llama(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)) {
   std::vector<float> factors;
   if (checkpoint_.find("rope_freqs.weight") != nullptr)
     factors = floats(checkpoint_, "rope_freqs.weight", c.head_dim / 2);
+  for (float factor : factors)
+    LK_REQUIRE(std::isfinite(factor) && factor > 0, kCorruptFile,
+               "[model] {}: rope_freqs.weight holds {}, must be finite and > 0", checkpoint_.path(), factor);
   inverse_frequency_ = inverse_frequencies(c, factors.empty() ? nullptr : factors.data());
 
   const int64_t query_width = int64_t{c.heads} * c.head_dim, kv_width = int64_t{c.kv_heads} * c.head_dim;

@@ -32,13 +32,22 @@ TokenizerSpec read_folder(const fs::path& folder) {
   return parse_tiktoken(read_text(ranks, kMostBytes), ranks.string());
 }
 
+// A specification that came from a file and is not sound is the file's fault, not the caller's.
+Tokenizer made(TokenizerSpec spec) {
+  try {
+    return Tokenizer(std::move(spec));
+  } catch (const Error& error) {
+    throw Error(error.kind() == ErrorKind::kInvalidArgument ? ErrorKind::kCorruptFile : error.kind(), error.what());
+  }
+}
+
 }  // namespace
 
 Tokenizer load_tokenizer(const fs::path& path) {
   std::error_code failed;
-  if (fs::is_directory(path, failed)) return Tokenizer(read_folder(path));
-  if (path.extension() == ".json") return Tokenizer(read_json(path));
-  return Tokenizer(tokenizer_spec(Gguf::open(path)));
+  if (fs::is_directory(path, failed)) return made(read_folder(path));
+  if (path.extension() == ".json") return made(read_json(path));
+  return made(tokenizer_spec(Gguf::open(path)));
 }
 
 }  // namespace lowkey
