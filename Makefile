@@ -27,6 +27,7 @@ test: build  ## every test, then again with the newer instruction sets switched 
 	@tools/test.sh $(BUILD)
 
 bench: build  ## timings on this machine, written to bench/results
+	@tools/install_packages.sh bench
 	@bench/run.sh $(BUILD)
 
 sanitize: packages  ## the tests that parse files from strangers, under ASan and UBSan

@@ -50,7 +50,7 @@ def main():
     name, command = sys.argv[1], sys.argv[2:]
     result = run(command)
     if isinstance(result, list):
-        result = {"rows": result}
+        result = {"results": result}
     shown = " ".join("FILE" if word == "{}" else word for word in command)
     result = {"command": shown, "commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine(), **result}
     out = ROOT / "bench" / "results" / f"{name}.json"

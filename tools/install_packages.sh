@@ -5,7 +5,7 @@ set -euo pipefail
 
 build="g++ cmake ninja-build pkg-config ccache libdnnl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
        libfmt-dev libpcre2-dev libutf8proc-dev libgtest-dev"
-bench="libbenchmark-dev python3"
+bench="git python3"
 fuzz="clang-19 libclang-rt-19-dev libomp-19-dev"  # clang's sanitizers and OpenMP; g++ has its own
 check="clang-format-19 git python3"
 

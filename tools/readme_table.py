@@ -23,9 +23,9 @@ def render(path, columns):
     result = json.loads((ROOT / path).read_text())
     pairs = [line.split(" = ", 1) for line in columns.strip().splitlines()]
     lines = [[heading.strip() for heading, _ in pairs], ["---"] * len(pairs)]
-    lines += [[form.strip().format_map(row) for _, form in pairs] for row in result["rows"]]
+    lines += [[form.strip().format_map(row) for _, form in pairs] for row in result["results"]]
     table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
-    return f"{table}\n<sub>{result['machine']}; `{result['command']}` at {result['commit']}, {result['date']}</sub>\n"
+    return f"{table}\n<sub>{result['machine']}; `{result.get('command', path)}` at {result['commit']}, {result['date']}</sub>\n"
 
 
 def main():

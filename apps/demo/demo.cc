@@ -144,15 +144,15 @@ void print_table(const Task& task, const std::vector<Row>& rows) {
 void write_json(const Options& options, const Task& task, const std::vector<Row>& rows) {
   nlohmann::json out{
       {"model", options.model},    {"tokens", task.document.size()},          {"seed", options.seed},
-      {"isa", name(active_isa())}, {"threads", task.context.threads.count()}, {"rows", nlohmann::json::array()}};
+      {"isa", name(active_isa())}, {"threads", task.context.threads.count()}, {"results", nlohmann::json::array()}};
   for (const Row& row : rows) {
     const auto right = static_cast<int>(std::count(row.right.begin(), row.right.end(), true));
-    out["rows"].push_back({{"method", row.method},
-                           {"right", right},
-                           {"asked", row.right.size()},
-                           {"prompt_tokens_per_second", row.prompt_tokens_per_second},
-                           {"milliseconds_per_token", row.milliseconds_per_token},
-                           {"attention_bytes_per_token", row.attention_bytes_per_token}});
+    out["results"].push_back({{"method", row.method},
+                              {"right", right},
+                              {"asked", row.right.size()},
+                              {"prompt_tokens_per_second", row.prompt_tokens_per_second},
+                              {"milliseconds_per_token", row.milliseconds_per_token},
+                              {"attention_bytes_per_token", row.attention_bytes_per_token}});
   }
   std::ofstream file(options.json);
   file << out.dump(2) << '\n';

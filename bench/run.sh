@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# What can be measured on any machine: the demo, and the attention of one layer beside a probe of the memory.
+# Results, with command, commit and machine, go to bench/results; tables of the README are made from them by
+# tools/readme_table.py. The comparison with llama.cpp needs more (numpy, a gigabyte, minutes): bench/versus_llama.py.
+# Usage: bench/run.sh BUILD_FOLDER
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+record() { python3 bench/record.py "$@"; }
+
+record demo "$1/apps/demo/lowkey_demo" --model models/demo-12m.q8_0.gguf --book models/book.txt --json {}
+record attention "$1/apps/cli/lowkey" bench attention --json
