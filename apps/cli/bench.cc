@@ -1,4 +1,4 @@
-// lowkey bench: how fast. attention: one layer's kernel against memory; decode and prefill: a whole model.
+// lowkey bench: how fast. decode and prefill: a whole model; attention: one layer (bench_attention.cc).
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -86,6 +86,7 @@ void add_model_bench(CLI::App& bench, const char* what, const char* help, int64_
 void add_bench(CLI::App& app) {
   CLI::App* bench = app.add_subcommand("bench", "measure speed");
   bench->require_subcommand(1);
+  add_bench_attention(*bench);
   add_model_bench(*bench, "decode", "tokens per second of a model, one at a time", 16, bench_decode);
   add_model_bench(*bench, "prefill", "tokens per second of a model reading a prompt", 512, bench_prefill);
 }

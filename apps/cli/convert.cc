@@ -44,7 +44,8 @@ void add_convert(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("convert", "turn a Hugging Face folder into a GGUF file");
   verb->add_option("HF_FOLDER", options->folder, "config.json, *.safetensors, tokenizer.json")->required();
   verb->add_option("-o,--output", options->out, "the file to write")->required();
-  verb->add_option("--type", options->type, "type of the matrices: f32, f16, bf16, q8_0 or q4_0")->capture_default_str();
+  verb->add_option("--type", options->type, "type of the matrices: f32, f16, bf16, q8_0 or q4_0")
+      ->capture_default_str();
   verb->add_option("-t,--threads", options->threads, "cores to use; 0: all")->check(CLI::Range(0, 1024));
   verb->callback([options] { run(*options); });
 }

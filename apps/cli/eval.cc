@@ -50,9 +50,9 @@ void run(EvalOptions& o) {
   const auto model = open_model(o.common.model);
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   const std::string text = read_whole(o.text);
-  nlohmann::json all{{"model", o.common.model},        {"text", o.text},
-                     {"context", o.perplexity.context}, {"kv_type", o.common.kv_type},
-                     {"isa", name(active_isa())},       {"threads", context->threads.count()},
+  nlohmann::json all{{"model", o.common.model},           {"text", o.text},
+                     {"context", o.perplexity.context},   {"kv_type", o.common.kv_type},
+                     {"isa", name(active_isa())},         {"threads", context->threads.count()},
                      {"results", nlohmann::json::array()}};
   for (const std::string& spec : o.attention) {
     if (interrupted()) break;

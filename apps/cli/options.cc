@@ -17,7 +17,8 @@ void add_model(CLI::App& app, CommonOptions& options) {
 
 void add_execution(CLI::App& app, CommonOptions& options) {
   app.add_option("-t,--threads", options.threads, "cores to use; 0: all")->check(CLI::Range(0, 1024));
-  app.add_option("--isa", options.isa, "instruction set, at most: baseline, avx2, avx512 or amx")->envname("LOWKEY_ISA");
+  app.add_option("--isa", options.isa, "instruction set, at most: baseline, avx2, avx512 or amx")
+      ->envname("LOWKEY_ISA");
   app.add_flag("--json", options.json, "print one JSON object instead of text");
 }
 
@@ -64,7 +65,7 @@ std::string prompt_text(const PromptOptions& options) {
 }
 
 int64_t peak_resident_bytes() {
-  struct rusage usage {};
+  struct rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return int64_t{usage.ru_maxrss} * 1024;
 }

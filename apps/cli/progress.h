@@ -1,4 +1,5 @@
-// Progress: one line on stderr that redraws itself on a terminal: a bar, a rate, the time left. Elsewhere it stays silent.
+// Progress: one line on stderr that redraws itself on a terminal: a bar, a rate, the time left. Elsewhere it stays
+// silent.
 #pragma once
 
 #include <chrono>

@@ -29,12 +29,14 @@ void add_sampling(CLI::App& verb, Request& r) {
   verb.add_option("-n,--tokens", r.max_tokens, "most tokens to generate")->capture_default_str();
   verb.add_option("--temperature", r.sampler.temperature, "0: always the most probable token")->capture_default_str();
   verb.add_option("--top-k", r.sampler.top_k, "draw among the k most probable; 0: all")->capture_default_str();
-  verb.add_option("--top-p", r.sampler.top_p, "draw among the fewest whose probability reaches p")->capture_default_str();
+  verb.add_option("--top-p", r.sampler.top_p, "draw among the fewest whose probability reaches p")
+      ->capture_default_str();
   verb.add_option("--min-p", r.sampler.min_p, "draw among those at least p times as probable as the best")
       ->capture_default_str();
   verb.add_option("--repetition-penalty", r.sampler.repetition_penalty, "above 1: avoid recent tokens")
       ->capture_default_str();
-  verb.add_option("--repetition-window", r.sampler.repetition_window, "how many tokens are recent")->capture_default_str();
+  verb.add_option("--repetition-window", r.sampler.repetition_window, "how many tokens are recent")
+      ->capture_default_str();
   verb.add_option("--seed", r.sampler.seed, "of the random draws")->capture_default_str();
   verb.add_option("--stop", r.stop, "end before this text; may be given several times");
   verb.add_flag("--ignore-end", r.ignore_end, "go on past the end-of-text token");
@@ -115,12 +117,13 @@ void run(RunOptions& o) {
   }
   o.request.prompt = tokenizer.encode(prompt_text(o.prompt), {.add_bos = true, .parse_special = !o.no_special});
   if (o.engine.context == 0)  // no more than this run can need, so that memory is not reserved for nothing
-    o.engine.context = std::min<int64_t>(model->shape().context,
-                                         static_cast<int64_t>(o.request.prompt.size()) + std::max<int64_t>(o.request.max_tokens, 1));
+    o.engine.context = std::min<int64_t>(model->shape().context, static_cast<int64_t>(o.request.prompt.size()) +
+                                                                     std::max<int64_t>(o.request.max_tokens, 1));
   Engine engine(*context, *model, tokenizer, *method, o.engine);
   const Result result = answer(o, engine, o.request);
   if (o.common.json)
-    print_text(report(o, *context, engine, result).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    print_text(report(o, *context, engine, result).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+               "\n");
   else
     print_summary(result);
 }
@@ -135,7 +138,8 @@ void add_run(CLI::App& app) {
   verb->add_flag("-i,--interactive", options->interactive, "go on from lines typed at the terminal");
   add_sampling(*verb, options->request);
   add_attention(*verb, options->common);
-  verb->add_option("--context", options->engine.context, "most tokens of prompt and answer; 0: what the model was trained for");
+  verb->add_option("--context", options->engine.context,
+                   "most tokens of prompt and answer; 0: what the model was trained for");
   verb->add_option("--chunk", options->engine.chunk, "prompt tokens a step")->capture_default_str();
   verb->add_flag("--no-special", options->no_special, "read '<|...|>' in the prompt as plain text");
   add_execution(*verb, options->common);

@@ -12,5 +12,6 @@ void add_inspect(CLI::App&);
 void add_convert(CLI::App&);
 void add_eval(CLI::App&);
 void add_bench(CLI::App&);
+void add_bench_attention(CLI::App& bench);  // below bench
 
 }  // namespace lowkey::cli

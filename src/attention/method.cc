@@ -29,9 +29,8 @@ int64_t Selection::bytes_read(const LayerStep& step) const noexcept {
 void Method::project(const LayerStep& step, View x, const Qkv& qkv) const {
   const int64_t rows = x.rows();
   const auto flat = [rows](View v) { return f32_view(v.f32(), {rows, v.dim(1) * v.dim(2)}); };
-  const MatmulPart parts[] = {{step.projections.q, flat(qkv.q)},
-                              {step.projections.k, flat(qkv.k)},
-                              {step.projections.v, flat(qkv.v)}};
+  const MatmulPart parts[] = {
+      {step.projections.q, flat(qkv.q)}, {step.projections.k, flat(qkv.k)}, {step.projections.v, flat(qkv.v)}};
   matmul_parts(step.context, x, parts, 3);
   for (View rotated : {qkv.q, qkv.k})
     rope(step.context, {rotated, step.positions, step.inverse_frequency, step.rope_layout});
@@ -62,10 +61,10 @@ void Method::attend(const LayerStep& step, View q, const Selection& selection, V
         step.counts.begin());
     const auto sequences = static_cast<int64_t>(end - b);
     const auto lists = static_cast<size_t>(step.shape.kv_heads);
-    attention_decode(step.context,
-                     {rows_of(q, row, sequences), step.kv.subspan(b, end - b),
-                      selection.tokens.empty() ? selection.tokens : selection.tokens.subspan(b * lists, (end - b) * lists),
-                      scale, rows_of(out, row, sequences)});
+    attention_decode(step.context, {rows_of(q, row, sequences), step.kv.subspan(b, end - b),
+                                    selection.tokens.empty() ? selection.tokens
+                                                             : selection.tokens.subspan(b * lists, (end - b) * lists),
+                                    scale, rows_of(out, row, sequences)});
     row += sequences, b = end;
   }
 }

@@ -23,7 +23,8 @@ constexpr Entry kMethods[] = {
 };
 
 const Entry& find_method(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kMethods), std::end(kMethods), [&](const Entry& e) { return e.name == name; });
+  const auto* found =
+      std::find_if(std::begin(kMethods), std::end(kMethods), [&](const Entry& e) { return e.name == name; });
   if (found == std::end(kMethods)) {
     std::string known;
     for (const Entry& e : kMethods) known += (known.empty() ? "" : ", ") + std::string(e.name);

@@ -39,7 +39,8 @@ Engine::Engine(const Context& execution, const Model& model, const Tokenizer& to
       sequence_(cache_.open()) {
   LK_REQUIRE(options.chunk >= 1, kInvalidArgument, "[engine] chunk={}, must be >= 1", options.chunk);
   LK_REQUIRE(tokenizer.vocabulary_size() <= model.shape().vocabulary, kCorruptFile,
-             "[engine] the tokenizer has {} tokens, the model {}", tokenizer.vocabulary_size(), model.shape().vocabulary);
+             "[engine] the tokenizer has {} tokens, the model {}", tokenizer.vocabulary_size(),
+             model.shape().vocabulary);
 }
 
 StepStatistics Engine::step(std::span<const int32_t> tokens, std::span<float> logits) {
@@ -60,7 +61,8 @@ StepStatistics Engine::step(std::span<const int32_t> tokens, std::span<float> lo
 bool Engine::read(const std::vector<int32_t>& tokens, std::span<float> logits, const Events& events) {
   const auto total = static_cast<int64_t>(tokens.size());
   LK_REQUIRE(total >= 1, kInvalidArgument, "[engine] the prompt is empty");
-  LK_REQUIRE(total <= context_, kInvalidArgument, "[engine] the prompt has {} tokens, the context holds {}", total, context_);
+  LK_REQUIRE(total <= context_, kInvalidArgument, "[engine] the prompt has {} tokens, the context holds {}", total,
+             context_);
   for (int32_t id : tokens)
     LK_REQUIRE(id >= 0 && id < model_.shape().vocabulary, kInvalidArgument, "[engine] token {}, must be 0 to {}", id,
                model_.shape().vocabulary - 1);

@@ -15,8 +15,8 @@
 namespace lowkey {
 
 struct Request {
-  std::vector<int32_t> prompt;    // at least one token
-  int64_t max_tokens = 128;       // >= 0
+  std::vector<int32_t> prompt;  // at least one token
+  int64_t max_tokens = 128;     // >= 0
   SamplerOptions sampler;
   std::vector<std::string> stop;  // generation ends before the first of these; none of them is shown
   bool ignore_end = false;        // go on past end-of-text tokens
@@ -32,22 +32,22 @@ struct Result {
   int64_t prompt_tokens = 0;
   int64_t reused_tokens = 0;  // of them, found in the cache
   double prompt_seconds = 0;
-  int64_t decode_steps = 0;   // forward passes of one token each
+  int64_t decode_steps = 0;  // forward passes of one token each
   double decode_seconds = 0;
   int64_t attention_bytes = 0;  // read by the decode steps
 };
 
 // All are optional. They run on the caller's thread.
 struct Events {
-  std::function<void(int64_t done, int64_t total)> on_prompt;              // after each chunk
-  std::function<void(int32_t id, const std::string& text)> on_token;       // text: what became certain, maybe ""
-  std::function<bool()> cancelled;                                         // asked before each step
+  std::function<void(int64_t done, int64_t total)> on_prompt;         // after each chunk
+  std::function<void(int32_t id, const std::string& text)> on_token;  // text: what became certain, maybe ""
+  std::function<bool()> cancelled;                                    // asked before each step
 };
 
 struct EngineOptions {
-  int64_t context = 0;           // most tokens of prompt and answer; 0: what the model was trained for
-  int chunk = 512;               // prompt tokens a step
-  DType kv_type = DType::kF16;   // kF16, kBF16, kF32
+  int64_t context = 0;          // most tokens of prompt and answer; 0: what the model was trained for
+  int chunk = 512;              // prompt tokens a step
+  DType kv_type = DType::kF16;  // kF16, kBF16, kF32
 };
 
 class Engine {
@@ -57,8 +57,8 @@ class Engine {
 
   // Throws kInvalidArgument when the prompt is empty or does not fit the context.
   Result generate(const Request&, const Events& events = {});
-  // Reads the tokens and keeps them, as the beginning of requests to come; the logits of the last one into `logits` [V].
-  // False when cancelled.
+  // Reads the tokens and keeps them, as the beginning of requests to come; the logits of the last one into `logits`
+  // [V]. False when cancelled.
   bool read(const std::vector<int32_t>& tokens, std::span<float> logits, const Events& events = {});
 
   int64_t context() const noexcept { return context_; }

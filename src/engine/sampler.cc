@@ -12,7 +12,8 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
   LK_REQUIRE(std::isfinite(o.temperature) && o.temperature >= 0, kInvalidArgument,
              "[sampler] temperature={}, must be >= 0", o.temperature);
   LK_REQUIRE(o.top_k >= 0, kInvalidArgument, "[sampler] top_k={}, must be >= 0", o.top_k);
-  LK_REQUIRE(o.top_p > 0 && o.top_p <= 1, kInvalidArgument, "[sampler] top_p={}, must be above 0 and at most 1", o.top_p);
+  LK_REQUIRE(o.top_p > 0 && o.top_p <= 1, kInvalidArgument, "[sampler] top_p={}, must be above 0 and at most 1",
+             o.top_p);
   LK_REQUIRE(o.min_p >= 0 && o.min_p <= 1, kInvalidArgument, "[sampler] min_p={}, must be 0 to 1", o.min_p);
   LK_REQUIRE(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0, kInvalidArgument,
              "[sampler] repetition_penalty={}, must be > 0", o.repetition_penalty);
@@ -62,7 +63,8 @@ void Sampler::keep_likely(std::span<const float> logits) {
   }
   size_t keep = 0;
   double mass = 0;
-  while (keep < weights_.size() && mass < options_.top_p * total && weights_[keep] >= options_.min_p) mass += weights_[keep++];
+  while (keep < weights_.size() && mass < options_.top_p * total && weights_[keep] >= options_.min_p)
+    mass += weights_[keep++];
   keep = std::max<size_t>(keep, 1);
   candidates_.resize(keep), weights_.resize(keep);
 }
@@ -70,7 +72,8 @@ void Sampler::keep_likely(std::span<const float> logits) {
 int32_t Sampler::draw() {
   double total = 0;
   for (float w : weights_) total += w;
-  // 53 random bits by hand: the standard distributions differ between libraries, and a seed should mean the same everywhere.
+  // 53 random bits by hand: the standard distributions differ between libraries, and a seed should mean the same
+  // everywhere.
   double left = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
   for (size_t i = 0; i + 1 < weights_.size(); ++i)
     if ((left -= weights_[i]) < 0) return candidates_[i].id;

@@ -10,12 +10,13 @@
 namespace lowkey {
 
 struct SamplerOptions {
-  float temperature = 0.0f;         // >= 0; 0: greedy
-  int top_k = 0;                    // >= 0; keep the k most probable; 0: all
-  float top_p = 1.0f;               // (0, 1]; then the smallest set whose probability reaches p (Holtzman et al. 2019)
-  float min_p = 0.0f;               // [0, 1]; then those at least min_p times as probable as the best
-  float repetition_penalty = 1.0f;  // > 0; logits of tokens seen are divided (or multiplied, if negative) by it (Keskar et al. 2019)
-  int repetition_window = 256;      // >= 0; how many of the last tokens count as seen
+  float temperature = 0.0f;  // >= 0; 0: greedy
+  int top_k = 0;             // >= 0; keep the k most probable; 0: all
+  float top_p = 1.0f;        // (0, 1]; then the smallest set whose probability reaches p (Holtzman et al. 2019)
+  float min_p = 0.0f;        // [0, 1]; then those at least min_p times as probable as the best
+  float repetition_penalty =
+      1.0f;  // > 0; logits of tokens seen are divided (or multiplied, if negative) by it (Keskar et al. 2019)
+  int repetition_window = 256;  // >= 0; how many of the last tokens count as seen
   uint64_t seed = 0;
 };
 

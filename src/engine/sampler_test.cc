@@ -49,7 +49,7 @@ TEST(Sampler, TopKTopPAndMinPCut) {
   EXPECT_EQ(frequencies({.temperature = 1, .top_k = 2}, p).size(), 2u);
   EXPECT_EQ(frequencies({.temperature = 1, .top_p = 0.79f}, p).size(), 2u);  // 0.5 + 0.3 reach 0.79
   EXPECT_EQ(frequencies({.temperature = 1, .top_p = 0.85f}, p).size(), 3u);
-  EXPECT_EQ(frequencies({.temperature = 1, .min_p = 0.5f}, p).size(), 2u);   // 0.3 >= 0.25
+  EXPECT_EQ(frequencies({.temperature = 1, .min_p = 0.5f}, p).size(), 2u);  // 0.3 >= 0.25
   EXPECT_EQ(frequencies({.temperature = 1, .top_p = 1e-6f}, p).size(), 1u);
 }
 

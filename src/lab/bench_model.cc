@@ -42,7 +42,8 @@ BenchModelResult measure(const Context& context, const Model& model, const Metho
   const auto id = cache.open();
   fill(context, cache, id, depth);
   std::vector<int32_t> tokens(static_cast<size_t>(count));
-  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(model.shape().vocabulary));
+  for (size_t i = 0; i < tokens.size(); ++i)
+    tokens[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(model.shape().vocabulary));
   std::vector<float> logits(static_cast<size_t>(model.shape().vocabulary));
   BenchModelResult result{.depth = depth, .tokens = count, .seconds = {}};
   const auto step = [&](int64_t begin, int64_t size) {

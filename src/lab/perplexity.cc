@@ -44,7 +44,8 @@ class WindowScorer {
     const StepSequence sequence{sequence_, static_cast<int32_t>(count)};
     const auto rows = static_cast<int64_t>(count);
     const View logits = f32_view(logits_.data(), {rows, model_.shape().vocabulary});
-    model_.forward(context_, method_, cache_, {window.subspan(begin, count), {&sequence, 1}, {rows_.data(), count}, logits});
+    model_.forward(context_, method_, cache_,
+                   {window.subspan(begin, count), {&sequence, 1}, {rows_.data(), count}, logits});
     std::vector<float> norms(count);
     logsumexp(context_, logits, f32_view(norms.data(), {rows}));
     double nll = 0;
@@ -76,8 +77,8 @@ std::vector<int32_t> document_tokens(const Tokenizer& tokenizer, std::string_vie
   return stream;
 }
 
-PerplexityResult perplexity(const Context& context, const Model& model, const Tokenizer& tokenizer, const Method& method,
-                            std::string_view text, const PerplexityOptions& options,
+PerplexityResult perplexity(const Context& context, const Model& model, const Tokenizer& tokenizer,
+                            const Method& method, std::string_view text, const PerplexityOptions& options,
                             const std::function<bool(int64_t, int64_t)>& progress) {
   LK_REQUIRE(options.context >= 2 && options.windows >= 0 && options.chunk >= 1, kInvalidArgument,
              "[perplexity] context={} windows={} chunk={}, must be >= 2, >= 0, >= 1", options.context, options.windows,
@@ -94,7 +95,8 @@ PerplexityResult perplexity(const Context& context, const Model& model, const To
   bool go_on = true;
   for (int64_t i = 0; i < windows && go_on; ++i) {
     const auto piece = static_cast<size_t>(i * pieces / windows);
-    const std::span window(stream.data() + piece * static_cast<size_t>(options.context), static_cast<size_t>(options.context));
+    const std::span window(stream.data() + piece * static_cast<size_t>(options.context),
+                           static_cast<size_t>(options.context));
     const double nll = scorer.score(window, [&](int64_t tokens) {
       done += tokens;
       return go_on = progress(done, windows * options.context);

@@ -44,7 +44,8 @@ std::string hugging_face_name(const std::string& gguf_name) {
   if (!gguf_name.starts_with(kPrefix) || dot == std::string::npos) return "";
   for (const NamePair& pair : kLayerNames)
     if (pair.gguf == std::string_view(gguf_name).substr(dot + 1))
-      return "model.layers." + gguf_name.substr(kPrefix.size(), dot - kPrefix.size()) + "." + std::string(pair.hugging_face);
+      return "model.layers." + gguf_name.substr(kPrefix.size(), dot - kPrefix.size()) + "." +
+             std::string(pair.hugging_face);
   return "";
 }
 
@@ -53,7 +54,8 @@ std::string read_text(const std::filesystem::path& path, int64_t most) {
   LK_REQUIRE(std::filesystem::exists(path, error), kNotFound, "[file] {}: not found", path.string());
   LK_REQUIRE(std::filesystem::is_regular_file(path, error), kCorruptFile, "[file] {}: not a file", path.string());
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, error));
-  LK_REQUIRE(!error && size <= most, kCorruptFile, "[file] {}: size={} bytes, must be <= {}", path.string(), size, most);
+  LK_REQUIRE(!error && size <= most, kCorruptFile, "[file] {}: size={} bytes, must be <= {}", path.string(), size,
+             most);
   std::ifstream stream(path, std::ios::binary);
   std::ostringstream text;
   text << stream.rdbuf();

@@ -14,8 +14,8 @@ using Json = nlohmann::json;
 int64_t integer(const Json& object, const char* key, int64_t otherwise, const std::string& source) {
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return otherwise;
-  LK_REQUIRE(found->is_number_integer() || found->is_number_unsigned(), kCorruptFile, "[config] {}: {} is a {}, must be an integer",
-             source, key, found->type_name());
+  LK_REQUIRE(found->is_number_integer() || found->is_number_unsigned(), kCorruptFile,
+             "[config] {}: {} is a {}, must be an integer", source, key, found->type_name());
   return found->get<int64_t>();
 }
 
@@ -144,8 +144,8 @@ LlamaConfig llama_config(const Gguf& file) {
   }
   c.tied = file.find("output.weight") == nullptr;
   const View* table = file.find("token_embd.weight");
-  LK_REQUIRE(table != nullptr && table->rank == 2, kCorruptFile, "[config] {}: token_embd.weight is missing or not a matrix",
-             source);
+  LK_REQUIRE(table != nullptr && table->rank == 2, kCorruptFile,
+             "[config] {}: token_embd.weight is missing or not a matrix", source);
   c.vocabulary = narrow(table->dim(0));
   if (const auto* tokens = file.texts("tokenizer.ggml.tokens"))
     LK_REQUIRE(static_cast<int64_t>(tokens->size()) <= table->dim(0), kCorruptFile,
@@ -168,15 +168,16 @@ void check(const LlamaConfig& c, const std::string& source) {
   in_range("ffn", c.ffn, 1 << 24);
   in_range("vocabulary", c.vocabulary, 1 << 24);
   in_range("context", c.context, int64_t{1} << 30);
-  LK_REQUIRE(c.heads % c.kv_heads == 0, kCorruptFile, "[config] {}: heads={}, must be a multiple of kv_heads={}", source,
-             c.heads, c.kv_heads);
-  LK_REQUIRE(c.head_dim % 8 == 0, kUnsupported, "[config] {}: head_dim={}, must be a multiple of 8", source, c.head_dim);
+  LK_REQUIRE(c.heads % c.kv_heads == 0, kCorruptFile, "[config] {}: heads={}, must be a multiple of kv_heads={}",
+             source, c.heads, c.kv_heads);
+  LK_REQUIRE(c.head_dim % 8 == 0, kUnsupported, "[config] {}: head_dim={}, must be a multiple of 8", source,
+             c.head_dim);
   LK_REQUIRE(std::isfinite(c.norm_epsilon) && c.norm_epsilon >= 0 && c.norm_epsilon < 1, kCorruptFile,
              "[config] {}: norm epsilon={}, must be 0 to 1", source, c.norm_epsilon);
   LK_REQUIRE(std::isfinite(c.rope_base) && c.rope_base >= 1, kCorruptFile, "[config] {}: rope base={}, must be >= 1",
              source, c.rope_base);
-  LK_REQUIRE(std::isfinite(c.rope_factor) && c.rope_factor > 0, kCorruptFile, "[config] {}: rope factor={}, must be > 0",
-             source, c.rope_factor);
+  LK_REQUIRE(std::isfinite(c.rope_factor) && c.rope_factor > 0, kCorruptFile,
+             "[config] {}: rope factor={}, must be > 0", source, c.rope_factor);
   if (c.rope_scaling != RopeScaling::kLlama3) return;
   LK_REQUIRE(c.rope_low > 0 && c.rope_high > c.rope_low && std::isfinite(c.rope_high), kCorruptFile,
              "[config] {}: low_freq_factor={} high_freq_factor={}, must be 0 < low < high", source, c.rope_low,

@@ -75,7 +75,8 @@ StepStatistics Llama::forward(const Context& context, const Method& method, KvCa
     const auto [id, count] = step.sequences[b];
     const int64_t start = cache.length(id) - count;
     LK_REQUIRE(count >= 1 && start >= 0 && row + count <= rows, kInvalidArgument,
-               "[forward] sequence {} has {} new of {} cached tokens, {} in the step", b, count, cache.length(id), rows);
+               "[forward] sequence {} has {} new of {} cached tokens, {} in the step", b, count, cache.length(id),
+               rows);
     for (int32_t i = 0; i < count; ++i) positions[row++] = static_cast<int32_t>(start + i);
     counts[b] = count;
   }
@@ -160,9 +161,10 @@ std::vector<std::string> Llama::describe() const {
   std::vector<std::string> lines{"token_embd.weight " + embedding_.describe()};
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& l = layers_[i];
-    const std::pair<const char*, View> parts[] = {
-        {"attn_q", l.projections.q}, {"attn_k", l.projections.k}, {"attn_v", l.projections.v}, {"attn_output", l.output},
-        {"ffn_gate", l.gate},        {"ffn_up", l.up},            {"ffn_down", l.down}};
+    const std::pair<const char*, View> parts[] = {{"attn_q", l.projections.q}, {"attn_k", l.projections.k},
+                                                  {"attn_v", l.projections.v}, {"attn_output", l.output},
+                                                  {"ffn_gate", l.gate},        {"ffn_up", l.up},
+                                                  {"ffn_down", l.down}};
     for (const auto& [name, view] : parts)
       lines.push_back("blk." + std::to_string(i) + "." + name + ".weight " + view.describe());
   }

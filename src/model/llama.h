@@ -33,10 +33,10 @@ class Llama final : public Model {
 
   Checkpoint checkpoint_;
   ModelShape shape_;
-  View embedding_;                         // [V, C]
-  View output_;                            // [V, C]; the embedding itself when tied
-  std::vector<float> output_norm_;         // [C]
-  std::vector<float> inverse_frequency_;   // [D / 2]
+  View embedding_;                        // [V, C]
+  View output_;                           // [V, C]; the embedding itself when tied
+  std::vector<float> output_norm_;        // [C]
+  std::vector<float> inverse_frequency_;  // [D / 2]
   std::vector<Layer> layers_;
 };
 

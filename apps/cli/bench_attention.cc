@@ -1,0 +1,86 @@
+// lowkey bench attention: the attention of one layer against what memory gives in the same run.
+#include "lab/bench_attention.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/cli/options.h"
+#include "apps/cli/verbs.h"
+#include "base/isa.h"
+
+namespace lowkey::cli {
+namespace {
+
+struct AttentionBenchOptions {
+  CommonOptions common;
+  BenchAttentionOptions bench;
+  bool prefill = false;
+};
+
+nlohmann::json to_json(const BenchAttentionResult& r, const char* phase) {
+  return {{"phase", phase},
+          {"context", r.context},
+          {"microseconds", r.seconds * 1e6},
+          {"fastest_microseconds", r.fastest * 1e6},
+          {"slowest_microseconds", r.slowest * 1e6},
+          {"bytes", r.bytes},
+          {"gigabytes_per_second", r.bytes_per_second() * 1e-9},
+          {"probe_gigabytes_per_second", r.probe_bytes_per_second * 1e-9},
+          {"share_of_probe", r.share_of_probe()},
+          {"gigaflops_per_second", r.flops_per_second() * 1e-9}};
+}
+
+void print_row(const BenchAttentionResult& r, bool prefill) {
+  if (prefill)
+    fmt::print("prefill  {:>7} tokens  {:>10.1f} us a chunk (fastest {:.1f}, slowest {:.1f})  {:>6.1f} GFLOP/s\n",
+               r.context, r.seconds * 1e6, r.fastest * 1e6, r.slowest * 1e6, r.flops_per_second() * 1e-9);
+  else
+    fmt::print(
+        "decode   {:>7} tokens  {:>10.1f} us (fastest {:.1f}, slowest {:.1f})  {:>5.1f} GB/s, {:.0f} % of the probe's "
+        "{:.1f}\n",
+        r.context, r.seconds * 1e6, r.fastest * 1e6, r.slowest * 1e6, r.bytes_per_second() * 1e-9,
+        r.share_of_probe() * 100, r.probe_bytes_per_second * 1e-9);
+}
+
+void run(AttentionBenchOptions& o) {
+  const auto context = make_context(o.common);
+  o.bench.kv_type = parse_kv_type(o.common.kv_type);
+  nlohmann::json all{{"bench", "attention"},
+                     {"heads", o.bench.heads},
+                     {"kv_heads", o.bench.kv_heads},
+                     {"head_dim", o.bench.head_dim},
+                     {"kv_type", o.common.kv_type},
+                     {"isa", name(active_isa())},
+                     {"threads", context->threads.count()},
+                     {"results", nlohmann::json::array()}};
+  const auto results =
+      o.prefill ? bench_attention_prefill(*context, o.bench) : bench_attention_decode(*context, o.bench);
+  for (const BenchAttentionResult& r : results) {
+    all["results"].push_back(to_json(r, o.prefill ? "prefill" : "decode"));
+    if (!o.common.json) print_row(r, o.prefill);
+  }
+  if (o.common.json) fmt::print("{}\n", all.dump(2));
+}
+
+}  // namespace
+
+void add_bench_attention(CLI::App& bench) {
+  auto options = std::make_shared<AttentionBenchOptions>();
+  BenchAttentionOptions& b = options->bench;
+  CLI::App* verb = bench.add_subcommand("attention", "one layer's attention, beside a probe of memory speed");
+  verb->add_option("--heads", b.heads, "query heads")->capture_default_str();
+  verb->add_option("--kv-heads", b.kv_heads, "key and value heads")->capture_default_str();
+  verb->add_option("--head-dim", b.head_dim, "width of a head")->capture_default_str();
+  verb->add_option("--context", b.contexts, "cached tokens; several: 4096,32768")
+      ->delimiter(',')
+      ->capture_default_str();
+  verb->add_option("--kv-type", options->common.kv_type, "f16, bf16 or f32")->capture_default_str();
+  verb->add_option("-r,--repetitions", b.repetitions, "runs; the median is shown")->capture_default_str();
+  verb->add_flag("--prefill", options->prefill, "a chunk of a prompt instead of one token");
+  verb->add_option("--chunk", b.prompt_chunk, "tokens of that chunk")->capture_default_str();
+  add_execution(*verb, options->common);
+  verb->callback([options] { run(*options); });
+}
+
+}  // namespace lowkey::cli
