@@ -11,8 +11,14 @@ struct Traits {
 
 // In the order of DType.
 constexpr Traits kTraits[] = {
-    {"f32", 1, 4},  {"f16", 1, 2}, {"bf16", 1, 2}, {"q8_0", kQuantBlock, 34}, {"q4_0", kQuantBlock, 18},
-    {"i32", 1, 4}, {"i8", 1, 1}, {"q6_k", kSuperBlock, 210},
+    {"f32", 1, 4},
+    {"f16", 1, 2},
+    {"bf16", 1, 2},
+    {"q8_0", kQuantBlock, 34},
+    {"q4_0", kQuantBlock, 18},
+    {"i32", 1, 4},
+    {"i8", 1, 1},
+    {"q6_k", kSuperBlock, 210},
 };
 
 constexpr const Traits& traits(DType t) { return kTraits[static_cast<int>(t)]; }

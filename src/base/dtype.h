@@ -15,7 +15,7 @@ namespace lowkey {
 
 enum class DType : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0, kI32, kI8, kQ6_K };
 
-inline constexpr int kQuantBlock = 32;  // elements in a block of kQ8_0 and kQ4_0
+inline constexpr int kQuantBlock = 32;   // elements in a block of kQ8_0 and kQ4_0
 inline constexpr int kSuperBlock = 256;  // elements in a block of kQ6_K
 
 // Elements that are stored together: 1, kQuantBlock or kSuperBlock.

@@ -10,9 +10,9 @@
 #include "lowkey/error.h"
 
 // LK_REQUIRE(k >= 1, kInvalidArgument, "[topk] k={}, must be >= 1", k);
-#define LK_REQUIRE(condition, kind, ...)                                          \
-  do {                                                                            \
-    if (!(condition)) [[unlikely]]                                                \
+#define LK_REQUIRE(condition, kind, ...)                                            \
+  do {                                                                              \
+    if (!(condition)) [[unlikely]]                                                  \
       throw ::lowkey::Error(::lowkey::ErrorKind::kind, ::fmt::format(__VA_ARGS__)); \
   } while (false)
 

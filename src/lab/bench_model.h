@@ -13,16 +13,16 @@
 namespace lowkey {
 
 struct BenchModelOptions {
-  int repetitions = 3;           // >= 1; the median counts
+  int repetitions = 3;  // >= 1; the median counts
   DType kv_type = DType::kF16;
-  int chunk = 512;               // prompt tokens a step
+  int chunk = 512;  // prompt tokens a step
 };
 
 struct BenchModelResult {
-  int64_t depth = 0;            // tokens in the cache before the first step
-  int64_t tokens = 0;           // timed in one repetition
-  std::vector<double> seconds;  // [repetitions]
-  int64_t attention_bytes = 0;  // read from the cache by one repetition
+  int64_t depth = 0;                 // tokens in the cache before the first step
+  int64_t tokens = 0;                // timed in one repetition
+  std::vector<double> seconds;       // [repetitions]
+  int64_t attention_bytes = 0;       // read from the cache by one repetition
   double tokens_per_second() const;  // of the median
 };
 

@@ -17,9 +17,9 @@
 namespace lowkey {
 
 struct PerplexityOptions {
-  int64_t context = 2048;       // tokens a window, >= 2
-  int64_t windows = 0;          // 0: all
-  int chunk = 512;              // tokens a step
+  int64_t context = 2048;  // tokens a window, >= 2
+  int64_t windows = 0;     // 0: all
+  int chunk = 512;         // tokens a step
   DType kv_type = DType::kF16;
 };
 
