@@ -99,7 +99,7 @@ Result ask(const Task& task, Engine& engine, const Needle& needle) {
   return result;
 }
 
-// Decodes on, unseen, after the last question.
+// Decodes on after the document, unseen.
 void time_steps(const Task& task, Engine& engine, Row& row) {
   const Request request{
       .prompt = task.document, .max_tokens = kTimedSteps + 1, .sampler = {}, .stop = {}, .ignore_end = true};
