@@ -23,7 +23,7 @@ demo: configure  ## hide two codes in a book of 16,000 tokens and ask for them
 	cmake --build --preset release --target lowkey_demo
 	@$(BUILD)/apps/demo/lowkey_demo --model models/demo-12m.q8_0.gguf --book models/book.txt
 
-test: build  ## every test, then again with the newer instruction sets switched off
+test: build  ## every test, then again without AMX, without AVX-512, without AVX2
 	@tools/test.sh $(BUILD)
 
 bench: build  ## timings on this machine, written to bench/results
