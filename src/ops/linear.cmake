@@ -1,6 +1,10 @@
 set(LINEAR_SOURCES
   cpu/add.cc
   cpu/embed.cc
+  cpu/gemm.cc
+  cpu/gemm_amx.cc
+  cpu/gemm_f32.cc
+  cpu/gemm_i16.cc
   cpu/gemv.cc
   cpu/matmul.cc
   cpu/quantize.cc

@@ -1,3 +1,8 @@
 lowkey_test(linear_test
   SOURCES matmul_test.cc
   LIBRARIES lowkey_ops)
+
+if(LOWKEY_BENCH)
+  add_executable(matmul_bench matmul_bench.cc)
+  target_link_libraries(matmul_bench PRIVATE lowkey_ops)
+endif()

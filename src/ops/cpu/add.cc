@@ -10,8 +10,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+namespace {
 
-void AddSpan(float* HWY_RESTRICT x, const float* HWY_RESTRICT y, int64_t n) {
+void add_span(float* HWY_RESTRICT x, const float* HWY_RESTRICT y, int64_t n) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
@@ -19,6 +20,7 @@ void AddSpan(float* HWY_RESTRICT x, const float* HWY_RESTRICT y, int64_t n) {
   for (; i < n; ++i) x[i] += y[i];
 }
 
+}  // namespace
 }  // namespace lowkey::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -27,13 +29,13 @@ HWY_AFTER_NAMESPACE();
 
 namespace lowkey {
 
-HWY_EXPORT(AddSpan);
+HWY_EXPORT(add_span);
 
 void add(const Context& context, const AddArgs& a) {
   LK_REQUIRE(a.x.dtype == DType::kF32 && a.y.dtype == DType::kF32 && a.x.shape == a.y.shape, kInvalidArgument,
              "[add] x {} and y {}, must be f32 of one shape", a.x.describe(), a.y.describe());
   share_rows(context.threads, a.x.rows(), a.x.columns(), [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(AddSpan)(a.x.f32_row(begin), a.y.f32_row(begin), (end - begin) * a.x.columns());
+    HWY_DYNAMIC_DISPATCH(add_span)(a.x.f32_row(begin), a.y.f32_row(begin), (end - begin) * a.x.columns());
   });
 }
 

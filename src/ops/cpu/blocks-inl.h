@@ -33,7 +33,7 @@ struct Block {
   float scale;
 };
 
-HWY_INLINE float LoadF16(const uint8_t* p) {
+HWY_INLINE float load_f16(const uint8_t* p) {
   const hn::CappedTag<float, 1> d;
   hwy::float16_t bits;
   std::memcpy(&bits, p, sizeof bits);
@@ -42,25 +42,25 @@ HWY_INLINE float LoadF16(const uint8_t* p) {
 
 // Block b (of 32 elements) of a row.
 template <DType kType>
-HWY_INLINE Block LoadBlock(const uint8_t* row, int64_t b);
+HWY_INLINE Block load_block(const uint8_t* row, int64_t b);
 
 #if HWY_TARGET == HWY_SCALAR
 
 // Without vectors of 16 bytes the blocks are read one element at a time, as ref/quantize.cc does.
 template <>
-HWY_INLINE Block LoadBlock<DType::kQ8_0>(const uint8_t* row, int64_t b) {
+HWY_INLINE Block load_block<DType::kQ8_0>(const uint8_t* row, int64_t b) {
   const uint8_t* p = row + b * 34;
   Block block;
-  block.scale = LoadF16(p);
+  block.scale = load_f16(p);
   for (int i = 0; i < kQuantBlock; ++i) block.q[i] = hn::Set(D16(), static_cast<int8_t>(p[2 + i]));
   return block;
 }
 
 template <>
-HWY_INLINE Block LoadBlock<DType::kQ4_0>(const uint8_t* row, int64_t b) {
+HWY_INLINE Block load_block<DType::kQ4_0>(const uint8_t* row, int64_t b) {
   const uint8_t* p = row + b * 18;
   Block block;
-  block.scale = LoadF16(p);
+  block.scale = load_f16(p);
   for (int i = 0; i < kQuantBlock; ++i) {
     block.q[i] = hn::Set(D16(), static_cast<int16_t>((p[2 + i % 16] >> i / 16 * 4 & 15) - 8));
   }
@@ -68,11 +68,11 @@ HWY_INLINE Block LoadBlock<DType::kQ4_0>(const uint8_t* row, int64_t b) {
 }
 
 template <>
-HWY_INLINE Block LoadBlock<DType::kQ6_K>(const uint8_t* row, int64_t b) {
+HWY_INLINE Block load_block<DType::kQ6_K>(const uint8_t* row, int64_t b) {
   const uint8_t* p = row + b / 8 * 210;
   const int half = static_cast<int>(b / 4 % 2), run = static_cast<int>(b % 4);
   Block block;
-  block.scale = LoadF16(p + 208);
+  block.scale = load_f16(p + 208);
   for (int i = 0; i < kQuantBlock; ++i) {
     const int low = p[half * 64 + run % 2 * 32 + i] >> run / 2 * 4 & 15, high = p[128 + half * 32 + i] >> 2 * run & 3;
     const int scale = static_cast<int8_t>(p[192 + half * 8 + run * 2 + i / 16]);
@@ -85,7 +85,7 @@ HWY_INLINE Block LoadBlock<DType::kQ6_K>(const uint8_t* row, int64_t b) {
 
 // Elements 0-15 and 16-31 as 8-bit vectors, widened.
 template <class V8>
-HWY_INLINE void Widen(V8 low, V8 high, V16 (&q)[kBlockVectors]) {
+HWY_INLINE void widen(V8 low, V8 high, V16 (&q)[kBlockVectors]) {
   const D16 d16;
   if constexpr (kBlockVectors == 1) {
     q[0] = hn::PromoteTo(d16, hn::Combine(hn::Twice<hn::DFromV<V8> >(), high, low));
@@ -102,11 +102,11 @@ HWY_INLINE void Widen(V8 low, V8 high, V16 (&q)[kBlockVectors]) {
 }
 
 template <>
-HWY_INLINE Block LoadBlock<DType::kQ8_0>(const uint8_t* row, int64_t b) {
+HWY_INLINE Block load_block<DType::kQ8_0>(const uint8_t* row, int64_t b) {
   const hn::Rebind<int8_t, D16> d8;
   const uint8_t* p = row + b * 34;
   Block block;
-  block.scale = LoadF16(p);
+  block.scale = load_f16(p);
   for (int i = 0; i < kBlockVectors; ++i) {
     block.q[i] = hn::PromoteTo(D16(), hn::LoadU(d8, reinterpret_cast<const int8_t*>(p + 2) + i * kLanes16));
   }
@@ -114,20 +114,20 @@ HWY_INLINE Block LoadBlock<DType::kQ8_0>(const uint8_t* row, int64_t b) {
 }
 
 template <>
-HWY_INLINE Block LoadBlock<DType::kQ4_0>(const uint8_t* row, int64_t b) {
+HWY_INLINE Block load_block<DType::kQ4_0>(const uint8_t* row, int64_t b) {
   const hn::FixedTag<uint8_t, 16> d8;
   const uint8_t* p = row + b * 18;
   Block block;
-  block.scale = LoadF16(p);
+  block.scale = load_f16(p);
   const auto nibbles = hn::LoadU(d8, p + 2);
-  Widen(hn::And(nibbles, hn::Set(d8, 15)), hn::ShiftRight<4>(nibbles), block.q);
+  widen(hn::And(nibbles, hn::Set(d8, 15)), hn::ShiftRight<4>(nibbles), block.q);
   for (V16& q : block.q) q = hn::Sub(q, hn::Set(D16(), 8));
   return block;
 }
 
 // The layout is spelled out in ref/quantize.cc.
 template <>
-HWY_INLINE Block LoadBlock<DType::kQ6_K>(const uint8_t* row, int64_t b) {
+HWY_INLINE Block load_block<DType::kQ6_K>(const uint8_t* row, int64_t b) {
   const hn::FixedTag<uint8_t, 16> d8;
   const hn::FixedTag<uint16_t, 8> d_shift;
   const hn::FixedTag<int8_t, 16> d_scale;
@@ -144,10 +144,10 @@ HWY_INLINE Block LoadBlock<DType::kQ6_K>(const uint8_t* row, int64_t b) {
         d8, hn::Or(hn::And(low, hn::Set(d_shift, 0x0f0f)), hn::ShiftLeft<4>(hn::And(high, hn::Set(d_shift, 0x0303)))));
   };
   Block block;
-  block.scale = LoadF16(p + 208);
+  block.scale = load_f16(p + 208);
   V16 scale[kBlockVectors];
-  Widen(bits(0), bits(16), block.q);
-  Widen(hn::Set(d_scale, scales[0]), hn::Set(d_scale, scales[1]), scale);
+  widen(bits(0), bits(16), block.q);
+  widen(hn::Set(d_scale, scales[0]), hn::Set(d_scale, scales[1]), scale);
   for (int i = 0; i < kBlockVectors; ++i) {
     block.q[i] = hn::Mul(hn::Sub(block.q[i], hn::Set(D16(), 32)), scale[i]);
   }

@@ -3,10 +3,14 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "ops/cpu/gemm.h"
 #include "ops/cpu/gemv.h"
 
 namespace lowkey {
 namespace {
+
+// From here on widening a block of weights once for all rows of x pays.
+constexpr int64_t kGemvMaxRows = 8;
 
 void require(View x, const MatmulPart& part) {
   const auto& [w, out] = part;
@@ -43,6 +47,7 @@ void matmul_parts(const Context& context, View x, const MatmulPart* parts, int c
     outputs += parts[i].w.rows();
     quantised |= is_quantised(parts[i].w.dtype);
   }
+  if (x.rows() > kGemvMaxRows) return gemm(context, x, parts, count);
   const int64_t rows = x.rows(), depth = x.columns(), blocks = depth / kQuantBlock;
   Scratch::Frame frame(context.scratch);
   int16_t* q = quantised ? frame.take<int16_t>(rows * depth) : nullptr;

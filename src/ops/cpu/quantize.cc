@@ -13,13 +13,14 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
+namespace {
 
 template <DType kType>
-void DequantizeBlocks(const uint8_t* x, float* out, int64_t n) {
+void dequantize_blocks(const uint8_t* x, float* out, int64_t n) {
   const hn::Rebind<int16_t, DF> d_half;
   alignas(64) int16_t q[kQuantBlock];
   for (int64_t b = 0; b < n / kQuantBlock; ++b) {
-    const Block block = LoadBlock<kType>(x, b);
+    const Block block = load_block<kType>(x, b);
     for (int i = 0; i < kBlockVectors; ++i) hn::Store(block.q[i], D16(), q + i * kLanes16);
     for (int i = 0; i < kQuantBlock; i += kLanesF, out += kLanesF) {
       const V32 wide = hn::PromoteTo(D32(), hn::Load(d_half, q + i));
@@ -29,7 +30,7 @@ void DequantizeBlocks(const uint8_t* x, float* out, int64_t n) {
 }
 
 template <typename T>
-void Widen16(const T* x, float* out, int64_t n) {
+void widen_16(const T* x, float* out, int64_t n) {
   int64_t i = 0;
   for (; i + kLanesF <= n; i += kLanesF) {
     hn::StoreU(hn::PromoteTo(DF(), hn::LoadU(hn::Rebind<T, DF>(), x + i)), DF(), out + i);
@@ -38,42 +39,43 @@ void Widen16(const T* x, float* out, int64_t n) {
   for (; i < n; ++i) hn::StoreU(hn::PromoteTo(one, hn::LoadU(hn::Rebind<T, decltype(one)>(), x + i)), one, out + i);
 }
 
-void DequantizeRow(DType type, const void* x, float* out, int64_t n) {
+void dequantize_any(DType type, const void* x, float* out, int64_t n) {
   const auto* bytes = static_cast<const uint8_t*>(x);
   switch (type) {
     case DType::kF32:
       std::memcpy(out, x, static_cast<size_t>(n) * sizeof(float));
       break;
     case DType::kF16:
-      Widen16(static_cast<const hwy::float16_t*>(x), out, n);
+      widen_16(static_cast<const hwy::float16_t*>(x), out, n);
       break;
     case DType::kBF16:
-      Widen16(static_cast<const hwy::bfloat16_t*>(x), out, n);
+      widen_16(static_cast<const hwy::bfloat16_t*>(x), out, n);
       break;
     case DType::kQ8_0:
-      DequantizeBlocks<DType::kQ8_0>(bytes, out, n);
+      dequantize_blocks<DType::kQ8_0>(bytes, out, n);
       break;
     case DType::kQ4_0:
-      DequantizeBlocks<DType::kQ4_0>(bytes, out, n);
+      dequantize_blocks<DType::kQ4_0>(bytes, out, n);
       break;
     case DType::kQ6_K:
-      DequantizeBlocks<DType::kQ6_K>(bytes, out, n);
+      dequantize_blocks<DType::kQ6_K>(bytes, out, n);
       break;
     default:
       LK_DCHECK(false && "no such storage of numbers");
   }
 }
 
+}  // namespace
 }  // namespace lowkey::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace lowkey {
 
-HWY_EXPORT(DequantizeRow);
+HWY_EXPORT(dequantize_any);
 
 void dequantize_row(DType type, const void* x, float* out, int64_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(DequantizeRow)(type, x, out, n);
+  HWY_DYNAMIC_DISPATCH(dequantize_any)(type, x, out, n);
 }
 
 // Done once per converted file, and bound by the disk: the specification itself is fast enough.

@@ -12,9 +12,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+namespace {
 
 // Four partial sums a lane: short enough chains that f32 is as good as a pairwise sum.
-float SumOfSquares(const float* x, int64_t n) {
+float sum_of_squares(const float* x, int64_t n) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
@@ -32,10 +33,10 @@ float SumOfSquares(const float* x, int64_t n) {
   return tail + hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
 }
 
-void RmsnormRow(const float* x, const float* HWY_RESTRICT gain, float eps, float* out, int64_t n) {
+void rmsnorm_row(const float* x, const float* HWY_RESTRICT gain, float eps, float* out, int64_t n) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const float scale = 1.f / std::sqrt(SumOfSquares(x, n) / static_cast<float>(n) + eps);
+  const float scale = 1.f / std::sqrt(sum_of_squares(x, n) / static_cast<float>(n) + eps);
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, scale)), hn::LoadU(d, gain + i)), d, out + i);
@@ -43,6 +44,7 @@ void RmsnormRow(const float* x, const float* HWY_RESTRICT gain, float eps, float
   for (; i < n; ++i) out[i] = x[i] * scale * gain[i];
 }
 
+}  // namespace
 }  // namespace lowkey::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -51,7 +53,7 @@ HWY_AFTER_NAMESPACE();
 
 namespace lowkey {
 
-HWY_EXPORT(RmsnormRow);
+HWY_EXPORT(rmsnorm_row);
 
 void rmsnorm(const Context& context, const RmsnormArgs& a) {
   LK_REQUIRE(a.x.dtype == DType::kF32 && a.out.dtype == DType::kF32 && a.x.shape == a.out.shape, kInvalidArgument,
@@ -60,7 +62,7 @@ void rmsnorm(const Context& context, const RmsnormArgs& a) {
              "[rmsnorm] gain {}, must be f32[{}]", a.gain.describe(), a.x.columns());
   share_rows(context.threads, a.x.rows(), a.x.columns(), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      HWY_DYNAMIC_DISPATCH(RmsnormRow)(a.x.f32_row(t), a.gain.f32(), a.eps, a.out.f32_row(t), a.x.columns());
+      HWY_DYNAMIC_DISPATCH(rmsnorm_row)(a.x.f32_row(t), a.gain.f32(), a.eps, a.out.f32_row(t), a.x.columns());
     }
   });
 }

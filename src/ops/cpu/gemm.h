@@ -1,0 +1,55 @@
+// gemm: many rows of x against w [N, K], for matmul. Vector lanes run along the rows of x, which are interleaved
+// once ("panels"), and weights are broadcast: so w is only widened row by row, never transposed, and no repacked
+// copy of it lives longer than a slab in cache. Loop nest, outermost first:
+//
+//   slab    some tens of rows of w, on one thread: sums [slab, T] stay in its L2 cache
+//   chunk   `chunk` columns of K: the slab's weights are widened into [slab, chunk], in L1 or L2
+//   panel   `panel` rows of x: [chunk, panel] stays in L1 while the slab passes
+//   group   `group` rows of w: group x panel sums in registers
+#pragma once
+
+#include <cstdint>
+
+#include "base/context.h"
+#include "base/view.h"
+#include "ops/matmul.h"
+
+namespace lowkey {
+
+// Arrays of a kernel: "pairs" are two consecutive k of one row. w_scale and x_scale exist for int16 only.
+struct GemmPanel {
+  const void* x;         // [chunk / 2, panel] pairs, or [chunk, panel] f32
+  const float* x_scale;  // [chunk / 32, panel]
+  const void* w;         // [rows, chunk], row stride `chunk` whatever depth is
+  const float* w_scale;  // [rows, chunk / 32]
+  int64_t rows;          // of w; a multiple of group
+  int64_t depth;         // columns of K in this chunk, a multiple of depth_step
+  float* sums;           // [rows, sums_stride], this panel's columns; added to
+  int64_t sums_stride;
+};
+
+// One way to multiply, as the processor allows. Element sizes are those of w and x inside the kernel.
+struct GemmKernel {
+  int panel, group, chunk;
+  int depth_step;  // K is padded with zeros to a multiple of it
+  int element_bytes;
+  bool scales;
+  // Row t of a panel from x [depth] f32, columns past depth up to padded_depth zero.
+  void (*pack)(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float* scale) noexcept;
+  // Columns [begin, begin + depth) of one row of w, zeros up to padded_depth.
+  void (*widen)(DType, const std::byte* row, int64_t begin, int64_t depth, int64_t padded_depth, void* out,
+                float* scale) noexcept;
+  void (*multiply)(const GemmPanel&) noexcept;
+};
+
+const GemmKernel& gemm_f32() noexcept;  // any weights; exact products of f32
+const GemmKernel& gemm_i16() noexcept;  // quantised weights, Isa::kAvx2 and up
+const GemmKernel& gemm_amx() noexcept;  // both sides rounded to bf16; Isa::kAmx
+
+// The kernel that matmul takes for weights of a type under active_isa().
+const GemmKernel& gemm_kernel(DType) noexcept;
+
+// Trusted arguments, those of matmul_parts.
+void gemm(const Context&, View x, const MatmulPart* parts, int count);
+
+}  // namespace lowkey

@@ -1,0 +1,106 @@
+// bf16 tiles of AMX: 32 rows of w times 32 rows of x in four accumulator tiles of 16 x 16 f32. The rows of w lie in
+// their tiles as they come (rows x 32 columns); x, interleaved in pairs, is what the instruction wants of the other
+// side. Functions carry their target themselves, so that nothing inline in this file is compiled for AMX and then
+// shared with other files.
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "ops/cpu/gemm.h"
+#include "ops/quantize.h"
+
+#define LOWKEY_AMX __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+
+namespace lowkey {
+namespace {
+
+constexpr int kTile = 16;          // rows of a tile, and columns of 4 bytes
+constexpr int kStep = 32;          // bf16 columns of a tile of w
+constexpr int kGroup = 2 * kTile;  // rows of w
+constexpr int kPanel = 2 * kTile;  // rows of x
+constexpr int kChunk = 512;        // a panel takes 32 KiB of 48 KiB of L1
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+// n floats to bf16, n a multiple of 32; x and out may not overlap.
+LOWKEY_AMX void to_bf16(const float* x, int64_t n, uint16_t* out) {
+  for (int64_t i = 0; i < n; i += kStep) {
+    const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i));
+    std::memcpy(out + i, &both, sizeof both);
+  }
+}
+
+void to_padded_bf16(float (&floats)[kChunk], int64_t depth, int64_t padded_depth, uint16_t* out) {
+  std::memset(floats + depth, 0, static_cast<size_t>(padded_depth - depth) * sizeof(float));
+  to_bf16(floats, padded_depth, out);
+}
+
+void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float*) noexcept {
+  float floats[kChunk];
+  uint16_t row[kChunk];
+  if (depth > 0) std::memcpy(floats, x, static_cast<size_t>(depth) * sizeof(float));
+  to_padded_bf16(floats, depth, padded_depth, row);
+  auto* out = static_cast<uint16_t*>(panel) + 2 * t;
+  for (int64_t k = 0; k < padded_depth; k += 2) std::memcpy(out + k * kPanel, row + k, 2 * sizeof(uint16_t));
+}
+
+void widen(DType type, const std::byte* row, int64_t begin, int64_t depth, int64_t padded_depth, void* out,
+           float*) noexcept {
+  auto* weights = static_cast<uint16_t*>(out);
+  if (type == DType::kBF16 && depth == padded_depth) {
+    std::memcpy(weights, row + begin * 2, static_cast<size_t>(depth) * sizeof(uint16_t));
+    return;
+  }
+  float floats[kChunk];
+  if (depth > 0) dequantize_row(type, row + row_bytes(type, begin), floats, depth);
+  to_padded_bf16(floats, depth, padded_depth, weights);
+}
+
+// Tiles 0-3 sums (w 0, w 1) x (x 0, x 1), 4-5 w, 6-7 x.
+LOWKEY_AMX void multiply_group(const uint16_t* w, const uint16_t* x, int64_t depth, float* sums, int64_t stride) {
+  const int64_t sum_bytes = stride * 4, w_bytes = kChunk * 2, x_bytes = kPanel * 4;
+  float* lower = sums + kTile * stride;
+  _tile_loadd(0, sums, sum_bytes);
+  _tile_loadd(1, sums + kTile, sum_bytes);
+  _tile_loadd(2, lower, sum_bytes);
+  _tile_loadd(3, lower + kTile, sum_bytes);
+  for (int64_t k = 0; k < depth; k += kStep) {
+    _tile_loadd(4, w + k, w_bytes);
+    _tile_loadd(6, x + k * kPanel, x_bytes);
+    _tile_loadd(7, x + k * kPanel + 2 * kTile, x_bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, w + kTile * kChunk + k, w_bytes);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, sums, sum_bytes);
+  _tile_stored(1, sums + kTile, sum_bytes);
+  _tile_stored(2, lower, sum_bytes);
+  _tile_stored(3, lower + kTile, sum_bytes);
+}
+
+LOWKEY_AMX void multiply(const GemmPanel& a) noexcept {
+  TileConfig config;
+  for (int tile = 0; tile < 8; ++tile) config.row_bytes[tile] = 64, config.rows[tile] = kTile;
+  __asm__ volatile("" : : "m"(config) : "memory");  // GCC 12 takes the stores for dead otherwise
+  _tile_loadconfig(&config);
+  for (int64_t n = 0; n < a.rows; n += kGroup) {
+    multiply_group(static_cast<const uint16_t*>(a.w) + n * kChunk, static_cast<const uint16_t*>(a.x), a.depth,
+                   a.sums + n * a.sums_stride, a.sums_stride);
+  }
+  _tile_release();
+}
+
+}  // namespace
+
+const GemmKernel& gemm_amx() noexcept {
+  static constexpr GemmKernel kKernel{kPanel, kGroup, kChunk, kStep, sizeof(uint16_t), false, pack, widen, multiply};
+  return kKernel;
+}
+
+}  // namespace lowkey
