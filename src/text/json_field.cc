@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace lowkey {
 namespace {
@@ -26,7 +27,7 @@ class Guard {
     if (event == json::parse_event_t::key) {
       const auto& key = parsed.get_ref<const std::string&>();
       LK_REQUIRE(open_.back().insert(key).second, kCorruptFile, "[tokenizer] {}: key \"{}\" twice, must be unique",
-                 source_, key.substr(0, kMostShown));
+                 source_, printable(key, kMostShown));
     }
     return true;
   }
@@ -45,7 +46,7 @@ std::string shown(const json& value) {
 
 }  // namespace
 
-json parse_json(std::string_view text, const std::string& source) {
+json parse_document(std::string_view text, const std::string& source) {
   Guard guard(source);
   try {
     return json::parse(text,

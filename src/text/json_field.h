@@ -10,7 +10,7 @@
 namespace lowkey {
 
 // Refuses, as kCorruptFile, what is not JSON, nests deeper than 64 or has a key twice in one object.
-nlohmann::json parse_json(std::string_view text, const std::string& source);
+nlohmann::json parse_document(std::string_view text, const std::string& source);
 
 class JsonField {
  public:

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "text/bpe.h"
 #include "text/byte_alphabet.h"
 #include "text/normalize.h"
@@ -43,13 +44,15 @@ std::vector<Bpe::Merge> resolve_merges(const TokenizerSpec& spec, const IdByText
     std::string_view merge = spec.merges[i];
     size_t space = merge.find(' ');
     LK_REQUIRE(space != merge.npos && merge.find(' ', space + 1) == merge.npos, kInvalidArgument,
-               "[tokenizer] {}: merges[{}]=\"{}\", must be two tokens with one space between", spec.source, i, merge);
+               "[tokenizer] {}: merges[{}]=\"{}\", must be two tokens with one space between", spec.source, i,
+               printable(merge));
     std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
     joined.assign(left).append(right);
     auto id_of = [&](std::string_view token) {
       auto found = ids.find(token);
       LK_REQUIRE(found != ids.end(), kInvalidArgument,
-                 "[tokenizer] {}: merges[{}]=\"{}\", \"{}\" must be in the vocabulary", spec.source, i, merge, token);
+                 "[tokenizer] {}: merges[{}]=\"{}\", \"{}\" must be in the vocabulary", spec.source, i,
+                 printable(merge), printable(token));
       return found->second;
     };
     merges.push_back({id_of(left), id_of(right), id_of(joined)});
