@@ -2,9 +2,8 @@
 // c_s eps scale sum|q||k|; that changes every weight by as much, relatively, in the numerator and in the sum. The
 // weights' exponentials and the sums over tokens add c_v eps of sum p|v|. A kernel that rounds q, k, p and v to bf16
 // first (unit eps 2^-8, halved by rounding to nearest) has the same formula with that eps for the products. So
-//     |out - exact| <= (eps (2 c_s scale max sum|q||k| + c_v) ) sum p|v|
-// The constants are loose by less than ten for random data, and tight enough that a wrong token, a wrong head or
-// a lost rescaling is a hundred times outside.
+//     |out - exact| <= eps (2 c_s scale max sum|q||k| + c_v) sum p|v|
+// A wrong token, a wrong head or a lost rescaling is far outside for either eps.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +20,7 @@ inline constexpr double kEpsF32 = 0x1p-24, kEpsBf16 = 0x1p-9;
 // bound: out [D]; q: [D]; tokens [0, kv.length) of KV head `head`, or those listed.
 inline void attention_bound(const KvPages& kv, int head, TokenList list, const float* q, float scale, double eps,
                             double* bound) {
-  constexpr double kScore = 4, kValue = 16;
+  constexpr double kScore = 1, kValue = 4;
   const int64_t dim = kv.head_dim, count = list.ids ? list.count : kv.length;
   const auto row = [&](int64_t i) { return kv.token(head, list.ids ? list.ids[i] : i); };
   std::vector<double> score(static_cast<size_t>(count));

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <utility>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/decode_chunk.cc"
@@ -33,7 +34,9 @@ struct Block {
 };
 
 struct Workspace {
-  Block block, next;
+  Block blocks[2];
+  Block* block = &blocks[0];                        // worked on
+  Block* next = &blocks[1];                         // being fetched
   alignas(64) float weights[kMaxHeads][kMaxBlock];  // scores, then 2^(score - max)
   float rescale[kMaxHeads];                         // 2^(old max - new max)
 };
@@ -60,57 +63,44 @@ HWY_INLINE void prefetch(const std::byte* row, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) hwy::Prefetch(row + i);
 }
 
-// weights[head][token] = q[head] . k[token] for a tile. kTokens * kHeads sums and their operands fit the registers.
-template <int kTokens, int kHeads, class D, typename T>
+// weights[head][token] = q[head] . k[token] for a tile of 4 tokens. Its sums, one key and the queries fit the
+// registers.
+template <int kHeads, class D, typename T>
 HWY_INLINE void score_tile(D d, const T* const* k, const float* q, int64_t dim, float* weights) {
-  constexpr int kSums = (kTokens * kHeads + 3) / 4 * 4;
-  const size_t lanes = hn::Lanes(d);
-  hn::Vec<D> sum[kSums];
-  for (auto& s : sum) s = hn::Zero(d);
-  for (int64_t i = 0; i < dim; i += static_cast<int64_t>(lanes)) {
-    hn::Vec<D> key[kTokens];
-    for (int t = 0; t < kTokens; ++t) key[t] = load_f32(d, k[t] + i);
-    for (int h = 0; h < kHeads; ++h) {
-      const auto query = hn::LoadU(d, q + h * dim + i);
-      for (int t = 0; t < kTokens; ++t) sum[h * kTokens + t] = hn::MulAdd(key[t], query, sum[h * kTokens + t]);
+  constexpr int kTokens = 4;
+  hn::Vec<D> sum[kHeads][kTokens];
+  for (auto& row : sum)
+    for (auto& s : row) s = hn::Zero(d);
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < dim; i += static_cast<int64_t>(hn::Lanes(d))) {
+    hn::Vec<D> query[kHeads];
+    for (int h = 0; h < kHeads; ++h) query[h] = hn::LoadU(d, q + h * dim + i);
+    for (int t = 0; t < kTokens; ++t) {
+      const auto key = load_f32(d, k[t] + i);
+      for (int h = 0; h < kHeads; ++h) sum[h][t] = hn::MulAdd(key, query[h], sum[h][t]);
     }
   }
-  alignas(64) float totals[kSums];
-  for (int s = 0; s < kSums; s += 4) store_sums_of_4(d, sum[s], sum[s + 1], sum[s + 2], sum[s + 3], totals + s);
   for (int h = 0; h < kHeads; ++h)
-    for (int t = 0; t < kTokens; ++t) weights[h * kMaxBlock + t] = totals[h * kTokens + t];
+    store_sums_of_4(d, sum[h][0], sum[h][1], sum[h][2], sum[h][3], weights + h * kMaxBlock);
 }
 
-// Four tokens against all heads.
+// Four tokens against all heads, as many heads at a time as the registers hold sums for.
 template <class D, typename T>
 HWY_INLINE void score_4_tokens(D d, const T* const* k, const float* q, int heads, int64_t dim, float* weights) {
-  for (int h = 0; h < heads;) {
-    const float* query = q + h * dim;
-    float* out = weights + h * kMaxBlock;
-    switch (std::min(heads - h, 4)) {
-      case 4:
-        score_tile<2, 4>(d, k, query, dim, out);
-        score_tile<2, 4>(d, k + 2, query, dim, out + 2);
-        break;
-      case 3:
-        score_tile<4, 3>(d, k, query, dim, out);
-        break;
-      case 2:
-        score_tile<4, 2>(d, k, query, dim, out);
-        break;
-      default:
-        score_tile<4, 1>(d, k, query, dim, out);
-    }
-    h += std::min(heads - h, 4);
-  }
+  int h = 0;
+  if (HWY_TARGET <= HWY_AVX3)  // 32 registers
+    for (; heads - h >= 4; h += 4) score_tile<4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  if (heads - h == 3) return score_tile<3>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  for (; heads - h >= 2; h += 2) score_tile<2>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  if (heads > h) score_tile<1>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
 }
 
 template <class D, typename T>
 void scores(D d, const DecodeChunk& c, const float* q, int heads, Workspace& w) {
   const int64_t row_bytes = c.kv->token_bytes();
-  for (int t = 0; t < w.block.count; t += 4) {
-    for (int i = t; i < std::min(t + 4, w.next.count); ++i) prefetch(w.next.rows[i], row_bytes);
-    score_4_tokens(d, reinterpret_cast<const T* const*>(w.block.rows + t), q, heads, c.kv->head_dim, w.weights[0] + t);
+  for (int t = 0; t < w.block->count; t += 4) {
+    for (int i = t; i < std::min(t + 4, w.next->count); ++i) prefetch(w.next->rows[i], row_bytes);
+    score_4_tokens(d, reinterpret_cast<const T* const*>(w.block->rows + t), q, heads, c.kv->head_dim, w.weights[0] + t);
   }
 }
 
@@ -142,8 +132,9 @@ HWY_INLINE void value_tile(D d, const Workspace& w, int first_head, int64_t offs
     for (int v = 0; v < kVectors; ++v)
       sum[h][v] = hn::Mul(hn::LoadU(d, state + h * stride + v * lanes), hn::Set(d, w.rescale[first_head + h]));
   const float* weights = w.weights[first_head];
-  for (int t = 0; t < w.block.count; ++t) {
-    const T* row = reinterpret_cast<const T*>(w.block.rows[t]) + offset;
+#pragma GCC unroll 4
+  for (int t = 0; t < w.block->count; ++t) {
+    const T* row = reinterpret_cast<const T*>(w.block->rows[t]) + offset;
     hn::Vec<D> value[kVectors];
     for (int v = 0; v < kVectors; ++v) value[v] = load_f32(d, row + v * lanes);
     for (int h = 0; h < kHeads; ++h) {
@@ -197,15 +188,15 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
   }
   Workspace w;
   const int most = block_tokens(*c.kv);
-  gather(c, c.begin, most, w.next);
-  for (int i = 0; i < w.next.count; ++i) prefetch(w.next.rows[i], c.kv->token_bytes());
-  for (int64_t at = c.begin; at < c.end; at += w.block.count) {
-    w.block = w.next;
-    gather(c, at + w.block.count, most, w.next);
+  gather(c, c.begin, most, *w.next);
+  for (int i = 0; i < w.next->count; ++i) prefetch(w.next->rows[i], c.kv->token_bytes());
+  for (int64_t at = c.begin; at < c.end; at += w.block->count) {
+    std::swap(w.block, w.next);
+    gather(c, at + w.block->count, most, *w.next);
     scores<D, T>(d, c, q, heads, w);
     for (int h = 0; h < heads; ++h) {
       float* head = state + h * stride;
-      softmax_step(hn::ScalableTag<float>(), w.weights[h], w.block.count, head[dim], head[dim + 1], w.rescale[h]);
+      softmax_step(hn::ScalableTag<float>(), w.weights[h], w.block->count, head[dim], head[dim + 1], w.rescale[h]);
     }
     values<D, T>(d, w, heads, dim, state, stride);
   }

@@ -4,8 +4,74 @@
 #include "base/half.h"
 #include "ops/check_kv.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/cpu/kv_append.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace lowkey {
+namespace HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// D is a multiple of 8: no vector is cut short.
+using D = hn::CappedTag<float, 8>;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+
+void to_f16(const float* x, uint16_t* out, int64_t n) {
+#if HWY_TARGET <= HWY_AVX2
+  const hn::Rebind<hwy::float16_t, D> d16;
+  for (int64_t i = 0; i < n; i += kLanes)
+    hn::StoreU(hn::DemoteTo(d16, hn::LoadU(D(), x + i)), d16, reinterpret_cast<hwy::float16_t*>(out) + i);
+#else
+  for (int64_t i = 0; i < n; ++i) out[i] = f32_to_f16(x[i]);  // Highway's own rounds down without F16C
+#endif
+}
+
+// As f32_to_bf16: Highway's DemoteTo cuts off instead of rounding.
+void to_bf16(const float* x, uint16_t* out, int64_t n) {
+  const hn::Rebind<uint32_t, D> du;
+  const hn::Rebind<uint16_t, D> d16;
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const auto value = hn::LoadU(D(), x + i);
+    const auto bits = hn::BitCast(du, value);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+    const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(du, 0x7fff)), odd));
+    const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(du, 0x40));
+    const auto is_nan = hn::RebindMask(du, hn::Ne(value, value));
+    hn::StoreU(hn::TruncateTo(d16, hn::IfThenElse(is_nan, quiet, rounded)), d16, out + i);
+  }
+}
+
+void convert(DType dtype, const float* x, std::byte* out, int64_t n) {
+  if (dtype == DType::kF16) return to_f16(x, reinterpret_cast<uint16_t*>(out), n);
+  if (dtype == DType::kBF16) return to_bf16(x, reinterpret_cast<uint16_t*>(out), n);
+  for (int64_t i = 0; i < n; i += kLanes) hn::StoreU(hn::LoadU(D(), x + i), D(), reinterpret_cast<float*>(out) + i);
+}
+
+// New tokens [begin, end).
+void append_tokens(const KvAppendArgs& a, int64_t begin, int64_t end) {
+  const int64_t first = a.kv.length - a.k.dim(0), value = a.kv.token_bytes() / 2, heads = a.kv.kv_heads;
+  for (int head = 0; head < heads; ++head) {
+    for (int64_t t = begin; t < end; ++t) {
+      std::byte* row = a.kv.token(head, first + t);
+      convert(a.kv.dtype, a.k.f32_row(t * heads + head), row, a.kv.head_dim);
+      convert(a.kv.dtype, a.v.f32_row(t * heads + head), row + value, a.kv.head_dim);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace lowkey
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace lowkey {
 namespace {
+
+HWY_EXPORT(append_tokens);
 
 void check(const KvAppendArgs& a) {
   check_kv("kv_append", a.kv);
@@ -18,30 +84,16 @@ void check(const KvAppendArgs& a) {
              a.v.dim(0), a.kv.length);
 }
 
-void convert(DType dtype, const float* x, std::byte* out, int64_t n) noexcept {
-  for (int64_t i = 0; i < n; ++i) {
-    if (dtype == DType::kF32) reinterpret_cast<float*>(out)[i] = x[i];
-    if (dtype == DType::kF16) reinterpret_cast<uint16_t*>(out)[i] = f32_to_f16(x[i]);
-    if (dtype == DType::kBF16) reinterpret_cast<uint16_t*>(out)[i] = f32_to_bf16(x[i]);
-  }
-}
-
 }  // namespace
 
 void kv_append(const Context& context, const KvAppendArgs& a) {
   check(a);
-  const int64_t tokens = a.k.dim(0), first = a.kv.length - tokens, heads = a.kv.kv_heads;
-  const auto rows = [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      for (int head = 0; head < heads; ++head) {
-        std::byte* row = a.kv.token(head, first + t);
-        convert(a.kv.dtype, a.k.f32_row(t * heads + head), row, a.kv.head_dim);
-        convert(a.kv.dtype, a.v.f32_row(t * heads + head), row + a.kv.token_bytes() / 2, a.kv.head_dim);
-      }
-    }
-  };
-  if (tokens < 16) return rows(0, tokens, 0);
-  context.threads.split(tokens, 1, rows);
+  constexpr int64_t kGrain = 16;  // tokens worth waking a thread for
+  const int64_t tokens = a.k.dim(0);
+  const auto kernel = HWY_DYNAMIC_DISPATCH(append_tokens);
+  if (tokens <= kGrain) return kernel(a, 0, tokens);
+  context.threads.split(tokens, kGrain, [&](int64_t begin, int64_t end, int) { kernel(a, begin, end); });
 }
 
 }  // namespace lowkey
+#endif
