@@ -6,6 +6,7 @@ set -eu
 seconds=${1:-60}
 cd "$(dirname "$0")/.."
 targets="gguf safetensors tokenizer"
+mkdir -p build
 clangxx=$(command -v clang++-19 || command -v clang++)
 clang=$(command -v clang-19 || command -v clang)
 

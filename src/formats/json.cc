@@ -6,14 +6,11 @@
 
 #include "base/error.h"
 #include "base/printable.h"
-#include "formats/mapped_file.h"
 
 namespace lowkey {
 namespace {
 
 using nlohmann::json;
-
-constexpr size_t kMaxJsonBytes = size_t{256} << 20;
 
 // Watches the parser at work and throws at the first broken rule, before the tree has grown.
 class Watch {
@@ -59,14 +56,6 @@ json parse_json(std::string_view text, const std::string& place, int max_depth) 
   } catch (const json::exception& error) {
     throw Error(ErrorKind::kCorruptFile, fmt::format("{}: not valid JSON: {}", place, printable(error.what(), 120)));
   }
-}
-
-json read_json(const std::string& path) {
-  const MappedFile file(path);
-  const std::string place = "[json] " + printable(path, 300);
-  LK_REQUIRE(file.bytes().size() <= kMaxJsonBytes, kCorruptFile, "{}: size = {}, must be <= {}", place,
-             file.bytes().size(), kMaxJsonBytes);
-  return parse_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, place);
 }
 
 }  // namespace lowkey

@@ -13,7 +13,4 @@ inline constexpr int kMaxJsonDepth = 64;
 // `place` starts the message: "[safetensors] model.safetensors: header". Throws kCorruptFile.
 nlohmann::json parse_json(std::string_view text, const std::string& place, int max_depth = kMaxJsonDepth);
 
-// The whole file. Throws kNotFound, kCorruptFile ("[json] config.json: ..."), also for more than 256 MiB.
-nlohmann::json read_json(const std::string& path);
-
 }  // namespace lowkey
