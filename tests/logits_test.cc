@@ -25,8 +25,8 @@ struct ModelCase {
 void PrintTo(const ModelCase& c, std::ostream* out) { *out << c.name; }
 
 constexpr ModelCase kTiny[] = {{"tiny-llama3", "tests/data/tiny-llama3"}, {"tiny-linear", "tests/data/tiny-linear"}};
-constexpr ModelCase kAll[] = {kTiny[0], kTiny[1], {"demo-12m", "../shared/models/demo-12m"},
-                              {"ref-41m", "../shared/models/ref-41m"}};
+constexpr ModelCase kAll[] = {
+    kTiny[0], kTiny[1], {"demo-12m", "../shared/models/demo-12m"}, {"ref-41m", "../shared/models/ref-41m"}};
 
 // What the fixture says, and the largest and mean square differences from it.
 class Fixture {
@@ -100,7 +100,8 @@ class LogitsTest : public testing::TestWithParam<ModelCase> {
 
   // The model with its matrices stored as `type`.
   std::unique_ptr<Model> as(DType type) {
-    converted_ = fs::path(testing::TempDir()) / fmt::format("lowkey-{}-{}-{}.gguf", GetParam().name, name(type), getpid());
+    converted_ =
+        fs::path(testing::TempDir()) / fmt::format("lowkey-{}-{}-{}.gguf", GetParam().name, name(type), getpid());
     hf_to_gguf(Context(2), folder_, converted_, type, [](int64_t, int64_t) {});
     return open_model(converted_);
   }

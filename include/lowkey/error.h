@@ -14,7 +14,7 @@ enum class ErrorKind {
   kUnsupported,      // valid, but nothing here can do it
   kOutOfMemory,
   kDevice,
-  kInternal,         // a bug in lowkey
+  kInternal,  // a bug in lowkey
 };
 
 class Error : public std::runtime_error {

@@ -39,7 +39,8 @@ TEST(LlamaConfig, BadValuesAreRefusedByName) {
       {R"(, "attention_bias": true)", "attention_bias"},
       {R"(, "rope_scaling": {"rope_type": "yarn", "factor": 2})", "'yarn'"},
       {R"(, "rope_scaling": {"rope_type": "linear", "factor": 0})", "factor=0"},
-      {R"(, "rope_scaling": {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 1})", "low_freq_factor=4"},
+      {R"(, "rope_scaling": {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 1})",
+       "low_freq_factor=4"},
       {R"(, "rope_scaling": 3)", "rope_scaling is a number"},
       {R"(, "model_type": "gpt2")", "'gpt2'"},
       {R"(, "x": [)", "not JSON"},
@@ -55,9 +56,7 @@ TEST(LlamaConfig, BadValuesAreRefusedByName) {
   }
 }
 
-TEST(LlamaConfig, DeepNestingIsRefused) {
-  EXPECT_THROW(parse(", \"x\": " + std::string(100000, '[')), Error);
-}
+TEST(LlamaConfig, DeepNestingIsRefused) { EXPECT_THROW(parse(", \"x\": " + std::string(100000, '[')), Error); }
 
 TEST(InverseFrequencies, LinearDividesEveryFrequency) {
   const auto plain = inverse_frequencies(parse(""), nullptr);

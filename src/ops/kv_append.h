@@ -8,9 +8,9 @@
 namespace lowkey {
 
 struct KvAppendArgs {
-  View k;         // [T, KH, D] f32, rotated
-  View v;         // [T, KH, D] f32
-  KvPages kv;     // length already counts the T new tokens, which become its last ones
+  View k;      // [T, KH, D] f32, rotated
+  View v;      // [T, KH, D] f32
+  KvPages kv;  // length already counts the T new tokens, which become its last ones
 };
 
 void kv_append(const Context&, const KvAppendArgs&);
