@@ -137,6 +137,55 @@ TEST_P(MatmulTest, IsTheSameForAnyNumberOfThreads) {
   }
 }
 
+// A row of the result does not depend on the rows beside it, on either side of the switch from GEMV to GEMM.
+TEST_P(MatmulTest, RowsAreIndependent) {
+  const Context context(2);
+  for (int64_t rows : {4, 40}) {
+    Problem problem(GetParam(), {rows, 512, 33});
+    const std::vector<float> all = problem.run(context);
+    const int64_t fewer = rows == 4 ? 1 : 11;  // still the same kernel
+    std::vector<float> out(static_cast<size_t>(fewer * 33));
+    for (int64_t t = 0; t + fewer <= rows; t += fewer) {
+      matmul(context, {problem.x().slice_rows(t, t + fewer), problem.w, f32_view(out.data(), {fewer, 33})});
+      ASSERT_EQ(std::memcmp(out.data(), &all[t * 33], out.size() * sizeof(float)), 0) << rows << " rows, from " << t;
+    }
+  }
+}
+
+TEST_P(MatmulTest, PartsEqualSeparateCalls) {
+  const Context context(2);
+  for (int64_t rows : {1, 3, 20}) {
+    Problem one(GetParam(), {rows, 256, 40}), two(DType::kF32, {rows, 256, 5}), three(DType::kQ8_0, {rows, 256, 100});
+    std::vector<std::vector<float>> out;
+    std::vector<MatmulPart> parts;
+    for (Problem* p : {&one, &two, &three}) out.emplace_back(static_cast<size_t>(rows * p->w.rows()));
+    for (Problem* p : {&one, &two, &three}) {
+      parts.push_back({p->w, f32_view(out[parts.size()].data(), {rows, p->w.rows()})});
+    }
+    matmul_parts(context, one.x(), parts.data(), 3);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      std::vector<float> alone(out[i].size());
+      matmul(context, {one.x(), parts[i].w, f32_view(alone.data(), {rows, parts[i].w.rows()})});
+      EXPECT_EQ(out[i], alone) << rows << " rows, part " << i;
+    }
+  }
+}
+
+TEST(Matmul, RefusesAtTheDoor) {
+  const Context context(1);
+  std::vector<float> x(256), w(256), out(256);
+  const auto call = [&](View a, View b, View c) { matmul(context, {a, b, c}); };
+  EXPECT_THROW(call(f32_view(x.data(), {2, 8}), f32_view(w.data(), {4, 9}), f32_view(out.data(), {2, 4})), Error);
+  EXPECT_THROW(call(f32_view(x.data(), {2, 8}), f32_view(w.data(), {4, 8}), f32_view(out.data(), {2, 5})), Error);
+  EXPECT_THROW(call(f32_view(x.data(), {2, 8}), f32_view(w.data(), {4, 8}), f32_view(out.data(), {3, 4})), Error);
+  EXPECT_THROW(call(f32_view(x.data(), {1, 48}), View(w.data(), DType::kQ8_0, {2, 48}), f32_view(out.data(), {1, 2})),
+               Error);
+  EXPECT_THROW(call(f32_view(x.data(), {1, 32}), View(w.data(), DType::kI8, {2, 32}), f32_view(out.data(), {1, 2})),
+               Error);
+  EXPECT_THROW(call(View(x.data(), DType::kF16, {1, 8}), f32_view(w.data(), {2, 8}), f32_view(out.data(), {1, 2})),
+               Error);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, MatmulTest, testing::ValuesIn(kWeightTypes),
                          [](const auto& info) { return std::string(name(info.param)); });
 

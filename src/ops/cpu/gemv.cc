@@ -32,7 +32,20 @@ void quantize_blocks(const float* x, int16_t* q, float* scale, int64_t depth) {
   }
 }
 
-// Sums over K of kRows rows of w with kT rows of x; the weights of the next kRows rows are fetched ahead.
+// Bytes from a block of 32 to the next (kQ6_K: on average).
+template <DType kType>
+constexpr int64_t block_stride = kType == DType::kQ8_0   ? 34
+                                 : kType == DType::kQ4_0 ? 18
+                                                         : 26;
+
+template <DType kType>
+constexpr bool is_blocked = kType == DType::kQ8_0 || kType == DType::kQ4_0 || kType == DType::kQ6_K;
+
+// Bytes ahead of the reader that are asked for: a page or so hides the latency of DRAM, and crosses into the next
+// page, where the hardware's prefetchers stop.
+constexpr int64_t kPrefetchBytes = 4096;
+
+// Sums over K of kRows rows of w with kT rows of x.
 template <DType kType, int kRows, int kT>
 void dot_blocks(const uint8_t* w, int64_t row_size, const Activations& a, float (&out)[kRows][kT]) {
   const int64_t blocks = a.depth / kQuantBlock;
@@ -41,6 +54,7 @@ void dot_blocks(const uint8_t* w, int64_t row_size, const Activations& a, float 
   for (int64_t b = 0; b < blocks; ++b) {
     for (int r = 0; r < kRows; ++r) {
       const Block block = load_block<kType>(w + r * row_size, b);
+      hwy::Prefetch(w + r * row_size + b * block_stride<kType> + kPrefetchBytes);
       for (int t = 0; t < kT; ++t) {
         const int16_t* q = a.q + t * a.depth + b * kQuantBlock;
         V32 dot = hn::Zero(D32()), unused = dot;
@@ -117,7 +131,9 @@ int64_t gemv_groups(const Activations& a, const GemvPiece& p, int64_t n, int64_t
 template <DType kType, int kT>
 void gemv_rows(const Activations& a, const GemvPiece& p) {
   const int64_t row_size = row_bytes(kType, a.depth);
-  constexpr int kRows = kT <= 2 ? 4 : 2;
+  // Quantised rows are read one after another, as the prefetch wants them; float rows four at a time, for the
+  // latency of their additions.
+  constexpr int kRows = kT > 2 ? 2 : is_blocked<kType> ? 1 : 4;
   const int64_t n = gemv_groups<kType, kRows, kT>(a, p, p.begin, row_size);
   gemv_groups<kType, 1, kT>(a, p, n, row_size);
 }

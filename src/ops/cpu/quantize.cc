@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/isa.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/quantize.cc"
@@ -75,6 +76,8 @@ namespace lowkey {
 HWY_EXPORT(dequantize_any);
 
 void dequantize_row(DType type, const void* x, float* out, int64_t n) noexcept {
+  // Highway's scalar f16 knows no infinity and no NaN.
+  if (active_isa() == Isa::kBaseline) return ref::dequantize_row(type, x, out, n);
   HWY_DYNAMIC_DISPATCH(dequantize_any)(type, x, out, n);
 }
 
