@@ -167,9 +167,9 @@ TEST(AttentionDecodeDoor, RefusesNonsense) {
 
 TEST(DecodeRun, IsLongEnoughAndNotTooMany) {
   EXPECT_EQ(decode_run(1), 256);
-  EXPECT_EQ(decode_run(16384), 256);
-  EXPECT_EQ(decode_run(16385), 512);
-  EXPECT_EQ(decode_run(131072), 2048);
+  EXPECT_EQ(decode_run(8192), 256);
+  EXPECT_EQ(decode_run(8193), 512);
+  EXPECT_EQ(decode_run(131072), 4096);
 }
 
 }  // namespace

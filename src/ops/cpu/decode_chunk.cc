@@ -12,6 +12,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/arena.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/decode_chunk.cc"
 #include <hwy/foreach_target.h>
@@ -37,6 +39,7 @@ struct Workspace {
   Block blocks[2];
   Block* block = &blocks[0];                        // worked on
   Block* next = &blocks[1];                         // being fetched
+  int fetched = 0;                                  // rows of it that have been asked for
   alignas(64) float weights[kMaxHeads][kMaxBlock];  // scores, then 2^(score - max)
   float rescale[kMaxHeads];                         // 2^(old max - new max)
 };
@@ -59,8 +62,13 @@ void gather(const DecodeChunk& c, int64_t at, int most, Block& block) {
   for (int i = block.count; i % 4 != 0; ++i) block.rows[i] = block.rows[block.count - 1];
 }
 
-HWY_INLINE void prefetch(const std::byte* row, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) hwy::Prefetch(row + i);
+// Asks for the next few rows of the next block. Spread over all the work on a block, so that memory never waits.
+HWY_INLINE void fetch(Workspace& w, int rows, int64_t row_bytes) {
+  const int end = std::min(w.fetched + rows, w.next->count);
+  for (; w.fetched < end; ++w.fetched) {
+    const std::byte* row = w.next->rows[w.fetched];
+    for (int64_t i = 0; i < row_bytes; i += static_cast<int64_t>(kCacheLine)) hwy::Prefetch(row + i);
+  }
 }
 
 // weights[head][token] = q[head] . k[token] for a tile of 4 tokens. Its sums, one key and the queries fit the
@@ -99,7 +107,7 @@ template <class D, typename T>
 void scores(D d, const DecodeChunk& c, const float* q, int heads, Workspace& w) {
   const int64_t row_bytes = c.kv->token_bytes();
   for (int t = 0; t < w.block->count; t += 4) {
-    for (int i = t; i < std::min(t + 4, w.next->count); ++i) prefetch(w.next->rows[i], row_bytes);
+    fetch(w, 2, row_bytes);
     score_4_tokens(d, reinterpret_cast<const T* const*>(w.block->rows + t), q, heads, c.kv->head_dim, w.weights[0] + t);
   }
 }
@@ -148,16 +156,19 @@ HWY_INLINE void value_tile(D d, const Workspace& w, int first_head, int64_t offs
 
 // All of D for kHeads heads, kVectors vectors at a time.
 template <int kHeads, int kVectors, class D, typename T>
-HWY_INLINE void value_rows(D d, const Workspace& w, int first_head, int64_t dim, float* state, int64_t stride) {
+HWY_INLINE void value_rows(D d, Workspace& w, int first_head, int64_t dim, float* state, int64_t stride) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int rows_per_tile = static_cast<int>(kMaxBlock / 2 * kVectors * lanes / dim) + 1;
   int64_t i = 0;
-  for (; i + kVectors * lanes <= dim; i += kVectors * lanes)
+  for (; i + kVectors * lanes <= dim; i += kVectors * lanes) {
+    fetch(w, rows_per_tile, 2 * dim * static_cast<int64_t>(sizeof(T)));
     value_tile<kHeads, kVectors, D, T>(d, w, first_head, dim + i, state + i, stride);
+  }
   for (; i < dim; i += lanes) value_tile<kHeads, 1, D, T>(d, w, first_head, dim + i, state + i, stride);
 }
 
 template <class D, typename T>
-void values(D d, const Workspace& w, int heads, int64_t dim, float* state, int64_t stride) {
+void values(D d, Workspace& w, int heads, int64_t dim, float* state, int64_t stride) {
   for (int h = 0; h < heads; h += 4) {
     float* out = state + h * stride;
     switch (std::min(heads - h, 4)) {
@@ -189,9 +200,10 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
   Workspace w;
   const int most = block_tokens(*c.kv);
   gather(c, c.begin, most, *w.next);
-  for (int i = 0; i < w.next->count; ++i) prefetch(w.next->rows[i], c.kv->token_bytes());
+  fetch(w, most, c.kv->token_bytes());
   for (int64_t at = c.begin; at < c.end; at += w.block->count) {
     std::swap(w.block, w.next);
+    w.fetched = 0;
     gather(c, at + w.block->count, most, *w.next);
     scores<D, T>(d, c, q, heads, w);
     for (int h = 0; h < heads; ++h) {

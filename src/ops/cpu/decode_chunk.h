@@ -23,7 +23,7 @@ constexpr int64_t state_floats(int64_t head_dim) { return head_dim + 8; }
 // Tokens of a run when a (sequence, KV head) reads `count`: enough runs to keep many cores busy evenly, long
 // enough that merging them costs nothing. It must not depend on the number of threads: then neither do results.
 constexpr int64_t decode_run(int64_t count) {
-  constexpr int64_t kShortest = 256, kMostRuns = 64;
+  constexpr int64_t kShortest = 256, kMostRuns = 32;
   int64_t run = kShortest;
   while (run * kMostRuns < count) run *= 2;
   return run;
