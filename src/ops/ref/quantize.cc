@@ -32,14 +32,15 @@ void quantize_q8_0(const float* x, uint8_t* block) noexcept {
   }
 }
 
-// The sum with 8.5 is taken in f64: in f32 its rounding would depend on whether the compiler fuses it.
+// Product and sum are rounded one after the other, in f32, as the format's writers do: this file must not be
+// compiled with FMA.
 void quantize_q4_0(const float* x, uint8_t* block) noexcept {
   const float extreme =
       *std::max_element(x, x + kQuantBlock, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
   const float d = extreme / -8.f, inverse = inverse_scale(d);
   const auto q = [&](int i) {
-    const double shifted = double{x[i]} * inverse + 8.5;
-    return std::isnan(shifted) ? 8 : static_cast<int>(std::clamp(shifted, 0.0, 15.0));
+    const float product = x[i] * inverse, shifted = product + 8.5f;
+    return std::isnan(shifted) ? 8 : static_cast<int>(std::clamp(shifted, 0.f, 15.f));
   };
   store16(f32_to_f16(d), block);
   for (int i = 0; i < kQuantBlock / 2; ++i) block[2 + i] = static_cast<uint8_t>(q(i) | q(i + kQuantBlock / 2) << 4);
