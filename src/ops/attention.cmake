@@ -11,3 +11,6 @@ set(ATTENTION_SOURCES
   ref/attention_prefill.cc
   ref/kv_append.cc
   ref/rope.cc)
+# GCC 12's own headers of AVX-512 intrinsics cause this warning.
+set_source_files_properties(cpu/prefill_block_amx.cc PROPERTIES
+  COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>")

@@ -18,7 +18,6 @@
 
 // Attributes rather than flags for the file: with flags, inline functions of the headers would be compiled for AMX
 // as well, and the linker could pick those copies for processors without it.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12's own intrinsics headers cause it
 HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c,amx-tile,amx-bf16")
 
 namespace lowkey {
