@@ -1,5 +1,5 @@
 // Isa: which instruction set the kernels may use. Detected once; can be lowered (never raised) to test
-// or to compare. Highway's and oneDNN's dispatch are process-wide, hence so is this limit: set it
+// or to compare. Highway's dispatch is process-wide, hence so is this limit: set it
 // before the first operation.
 #pragma once
 

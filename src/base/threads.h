@@ -1,5 +1,5 @@
 // Threads: how many cores an operation may use, and the two ways of sharing work among them.
-// OpenMP underneath, because oneDNN uses it too: one pool, no oversubscription. The functions passed
+// OpenMP underneath (docs/decisions/openmp.md). The functions passed
 // in must not throw (an exception cannot leave a parallel region).
 #pragma once
 

@@ -1,6 +1,6 @@
 // matmul: y = x w^T for a linear layer, w as it lies in the file (f32, f16, bf16, q8_0, q4_0, q6_k).
 // Few rows of x (decoding) stream the weights once at memory speed (GEMV); many rows (prompts) go
-// through blocked kernels: oneDNN for float weights, our own for quantised ones.
+// through blocked kernels (cpu/gemm.h), on AMX tiles where there are any.
 #pragma once
 
 #include "base/context.h"
