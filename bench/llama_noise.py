@@ -52,7 +52,8 @@ def noise_state(api, context, cells):
     cell[:, 0], cell[:, 1] = np.arange(cells), 1
     k_head = np.array([F16], "i4").tobytes() + np.array([row], "u8").tobytes()
     v_head = k_head if not transposed else np.array([F16, 2, row // 2], "i4").tobytes()
-    parts = [one[:HEAD], np.array([1, cells], "u4").tobytes(), cell.tobytes(), np.array([transposed, layers], "u4").tobytes()]
+    parts = [one[:HEAD], np.array([1, cells], "u4").tobytes(), cell.tobytes()]
+    parts += [np.array([transposed, layers], "u4").tobytes()]
     parts += [k_head, values] * layers + [v_head, values] * layers
     data = b"".join(parts)
     return (ctypes.c_uint8 * len(data)).from_buffer_copy(data)

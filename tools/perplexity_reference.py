@@ -62,7 +62,8 @@ def reference(args):
         begin = i * pieces // windows * args.context
         nll.append(window_nll(model, stream[begin:begin + args.context]))
         print(f"window {i + 1}/{windows}: {math.exp(nll[-1]):.4f}  ({time.time() - start:.0f} s)", flush=True)
-    return {"model": pathlib.Path(args.model).name, "weights": pathlib.Path(args.gguf).name if args.gguf else args.dtype,
+    weights = pathlib.Path(args.gguf).name if args.gguf else args.dtype
+    return {"model": pathlib.Path(args.model).name, "weights": weights,
             "text": pathlib.Path(args.text).name, "stream_tokens": len(stream), "context": args.context,
             "windows": windows, "window_nll": nll, "perplexity": math.exp(sum(nll) / windows),
             "torch": torch.__version__, "transformers": transformers.__version__}
