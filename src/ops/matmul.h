@@ -1,6 +1,6 @@
 // matmul: y = x w^T for a linear layer, w as it lies in the file (f32, f16, bf16, q8_0, q4_0, q6_k).
-// Few rows of x (decoding) stream the weights once at memory speed (GEMV); many rows (prompts) go
-// through blocked kernels (cpu/gemm.h), on AMX tiles where there are any.
+// Few rows of x (decoding) stream the weights once at memory speed (GEMV); many rows (prompts) go through
+// blocked kernels (GEMM), which keep no copy of the weights beyond a slab in cache.
 #pragma once
 
 #include "base/context.h"
@@ -14,9 +14,10 @@ struct MatmulArgs {
   View out;  // [T, N] f32; must not overlap x
 };
 
-// Throws kInvalidArgument when shapes or types disagree. Arithmetic: f32 weights in f32; 16-bit weights in
-// bf16 with f32 sums where the processor has AMX and T is large, else in f32; quantised weights against x
-// quantised per block (its error is below that of the weights).
+// Throws kInvalidArgument when shapes or types disagree. Arithmetic: f32 weights in f32; 16-bit weights in f32;
+// quantised weights against x rounded to 15 bits per block of 32, exact in between; with AMX and more than 4 rows,
+// all but f32 weights in bf16 with f32 sums (f16 weights lose 3 bits there, as the activations do). The result does
+// not depend on the number of threads, nor a row of it on the others, but GEMV and GEMM add in a different order.
 void matmul(const Context&, const MatmulArgs&);
 
 // Several layers of the same input (q, k, v; gate, up): x is converted once. All outs have T rows.

@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t kBlockRows = 512;  // rows of x at once: bounds the scratch memory and keeps a slab's sums in L2
 constexpr int64_t kSlabRows = 96;    // a multiple of every group
+constexpr int64_t kRowsAhead = 8;    // rows of w to prefetch before they are widened
 
 int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
@@ -53,6 +54,9 @@ Packed pack(const Context& context, Scratch::Frame& frame, const GemmKernel& ker
   return packed;
 }
 
+// One cache line more than the rows need: at a power of two the rows of sums would share few cache sets.
+int64_t sums_stride(const Packed& x) { return x.panels() * x.kernel->panel + 16; }
+
 // What a thread works in.
 struct Workspace {
   std::byte* weights;  // [slab, chunk]
@@ -71,16 +75,25 @@ void store_transposed(const float* sums, int64_t stride, int64_t rows, int64_t c
   }
 }
 
+// A slab's pieces of rows lie apart: the hardware's prefetchers do not see them as one stream.
+void prefetch(const std::byte* begin, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(begin + i);
+}
+
 // Rows [begin, begin + count) of a part's w.
 void multiply_slab(const Packed& x, const MatmulPart& part, int64_t begin, int64_t count, const Workspace& space) {
   const GemmKernel& kernel = *x.kernel;
-  const int64_t rows = round_up(count, kernel.group), stride = x.panels() * kernel.panel;
+  const int64_t rows = round_up(count, kernel.group), stride = sums_stride(x);
   const int64_t row_bytes = int64_t{kernel.chunk} * kernel.element_bytes, row_scales = kernel.chunk / kQuantBlock;
   std::fill_n(space.sums, rows * stride, 0.f);
   for (int64_t chunk = 0; chunk * kernel.chunk < x.depth; ++chunk) {
     const int64_t k = chunk * kernel.chunk, depth = std::min<int64_t>(kernel.chunk, x.depth - k);
     const int64_t padded = round_up(depth, kernel.depth_step);
     for (int64_t n = 0; n < rows; ++n) {
+      if (n + kRowsAhead < count) {
+        prefetch(part.w.row(begin + n + kRowsAhead) + lowkey::row_bytes(part.w.dtype, k),
+                 lowkey::row_bytes(part.w.dtype, depth));
+      }
       kernel.widen(part.w.dtype, n < count ? part.w.row(begin + n) : nullptr, k, n < count ? depth : 0, padded,
                    space.weights + n * row_bytes, space.scale + n * row_scales);
     }
@@ -102,7 +115,7 @@ void multiply_parts(const Context& context, const GemmKernel& kernel, View x, co
   const int threads = context.threads.count();
   const int64_t slab = slab_rows(outputs, threads, kernel.group);
   const int64_t weights = slab * kernel.chunk * kernel.element_bytes, scales = slab * kernel.chunk / kQuantBlock;
-  const int64_t sums = slab * packed.panels() * kernel.panel;
+  const int64_t sums = slab * sums_stride(packed);
   std::byte* all_weights = frame.take<std::byte>(threads * weights);
   float* all_scales = frame.take<float>(threads * scales);
   float* all_sums = frame.take<float>(threads * sums);

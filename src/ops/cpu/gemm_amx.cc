@@ -48,6 +48,36 @@ void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* pane
   for (int64_t k = 0; k < padded_depth; k += 2) std::memcpy(out + k * kPanel, row + k, 2 * sizeof(uint16_t));
 }
 
+LOWKEY_AMX void store_scaled(__m512i low, __m512i high, __m512 scale, uint16_t* out) {
+  const __m512 a = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(low)), b = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(high));
+  const __m512bh both = _mm512_cvtne2ps_pbh(b, a);
+  std::memcpy(out, &both, sizeof both);
+}
+
+// f16 scale at p, in all lanes.
+LOWKEY_AMX __m512 load_scale(const std::byte* p) {
+  uint16_t bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<short>(bits)));
+}
+
+LOWKEY_AMX void widen_q8_0(const std::byte* block, int64_t depth, uint16_t* out) {
+  for (int64_t k = 0; k < depth; k += kQuantBlock, block += 34) {
+    const auto* q = reinterpret_cast<const __m128i*>(block + 2);
+    store_scaled(_mm512_cvtepi8_epi32(_mm_loadu_si128(q)), _mm512_cvtepi8_epi32(_mm_loadu_si128(q + 1)),
+                 load_scale(block), out + k);
+  }
+}
+
+LOWKEY_AMX void widen_q4_0(const std::byte* block, int64_t depth, uint16_t* out) {
+  const __m512i mask = _mm512_set1_epi32(15), eight = _mm512_set1_epi32(8);
+  for (int64_t k = 0; k < depth; k += kQuantBlock, block += 18) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 2)));
+    store_scaled(_mm512_sub_epi32(_mm512_and_si512(bytes, mask), eight),
+                 _mm512_sub_epi32(_mm512_srli_epi32(bytes, 4), eight), load_scale(block), out + k);
+  }
+}
+
 void widen(DType type, const std::byte* row, int64_t begin, int64_t depth, int64_t padded_depth, void* out,
            float*) noexcept {
   auto* weights = static_cast<uint16_t*>(out);
@@ -55,6 +85,8 @@ void widen(DType type, const std::byte* row, int64_t begin, int64_t depth, int64
     std::memcpy(weights, row + begin * 2, static_cast<size_t>(depth) * sizeof(uint16_t));
     return;
   }
+  if (type == DType::kQ8_0 && depth > 0) return widen_q8_0(row + row_bytes(type, begin), depth, weights);
+  if (type == DType::kQ4_0 && depth > 0) return widen_q4_0(row + row_bytes(type, begin), depth, weights);
   float floats[kChunk];
   if (depth > 0) dequantize_row(type, row + row_bytes(type, begin), floats, depth);
   to_padded_bf16(floats, depth, padded_depth, weights);

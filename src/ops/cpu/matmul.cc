@@ -3,14 +3,15 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/isa.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/gemv.h"
 
 namespace lowkey {
 namespace {
 
-// From here on widening a block of weights once for all rows of x pays.
-constexpr int64_t kGemvMaxRows = 8;
+// The most rows of x that GEMV serves; with more it pays to widen a block of weights once for all of them.
+int64_t gemv_max_rows() noexcept { return active_isa() == Isa::kAmx ? 4 : 8; }
 
 void require(View x, const MatmulPart& part) {
   const auto& [w, out] = part;
@@ -47,7 +48,7 @@ void matmul_parts(const Context& context, View x, const MatmulPart* parts, int c
     outputs += parts[i].w.rows();
     quantised |= is_quantised(parts[i].w.dtype);
   }
-  if (x.rows() > kGemvMaxRows) return gemm(context, x, parts, count);
+  if (x.rows() > gemv_max_rows()) return gemm(context, x, parts, count);
   const int64_t rows = x.rows(), depth = x.columns(), blocks = depth / kQuantBlock;
   Scratch::Frame frame(context.scratch);
   int16_t* q = quantised ? frame.take<int16_t>(rows * depth) : nullptr;
