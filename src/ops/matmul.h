@@ -20,7 +20,7 @@ struct MatmulArgs {
 // not depend on the number of threads, nor a row of it on the others, but GEMV and GEMM add in a different order.
 void matmul(const Context&, const MatmulArgs&);
 
-// Several layers of the same input (q, k, v; gate, up): x is converted once. All outs have T rows.
+// Several layers of the same input (q, k, v; gate, up): x is converted once. All outs have T rows. 1 to 8 parts.
 struct MatmulPart {
   View w;    // [N_i, K]
   View out;  // [T, N_i] f32

@@ -140,10 +140,9 @@ const GemmKernel& gemm_kernel(DType type) noexcept {
 }
 
 void gemm(const Context& context, View x, const MatmulPart* parts, int count) {
-  constexpr int kMaxParts = 8;
   for (int64_t t = 0; t < x.rows(); t += kBlockRows) {
     const int64_t end = std::min(t + kBlockRows, x.rows());
-    MatmulPart block[kMaxParts];
+    MatmulPart block[kMaxMatmulParts];
     for (int i = 0; i < count; ++i) block[i] = {parts[i].w, parts[i].out.slice_rows(t, end)};
     for (int i = 0; i < count; ++i) {
       const GemmKernel& kernel = gemm_kernel(parts[i].w.dtype);

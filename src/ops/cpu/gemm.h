@@ -49,7 +49,9 @@ const GemmKernel& gemm_amx() noexcept;  // both sides rounded to bf16; Isa::kAmx
 // The kernel that matmul takes for weights of a type under active_isa().
 const GemmKernel& gemm_kernel(DType) noexcept;
 
-// Trusted arguments, those of matmul_parts.
+inline constexpr int kMaxMatmulParts = 8;
+
+// Trusted arguments, those of matmul_parts; count <= kMaxMatmulParts.
 void gemm(const Context&, View x, const MatmulPart* parts, int count);
 
 }  // namespace lowkey

@@ -41,6 +41,8 @@ void gemv_span(const Activations& a, const MatmulPart* parts, int count, int64_t
 }  // namespace
 
 void matmul_parts(const Context& context, View x, const MatmulPart* parts, int count) {
+  LK_REQUIRE(count >= 1 && count <= kMaxMatmulParts, kInvalidArgument, "[matmul] {} parts, must be 1 to {}", count,
+             kMaxMatmulParts);
   int64_t outputs = 0;
   bool quantised = false;
   for (int i = 0; i < count; ++i) {
