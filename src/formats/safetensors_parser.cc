@@ -6,9 +6,9 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/printable.h"
 #include "formats/byte_reader.h"
-#include "formats/json.h"
 
 namespace lowkey {
 namespace {

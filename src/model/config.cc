@@ -5,6 +5,8 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "base/printable.h"
 
 namespace lowkey {
 namespace {
@@ -47,20 +49,10 @@ bool flag(const Json& object, const char* key, const std::string& source) {
 int narrow(int64_t value) { return value == static_cast<int>(value) ? static_cast<int>(value) : 0; }
 
 Json parse_object(std::string_view text, const std::string& source) {
-  // A callback that refuses depth keeps hostile nesting from growing the tree.
-  constexpr int kMaxDepth = 32;
-  const auto shallow = [&](int depth, Json::parse_event_t, Json&) {
-    LK_REQUIRE(depth <= kMaxDepth, kCorruptFile, "[config] {}: nesting deeper than {}", source, kMaxDepth);
-    return true;
-  };
-  try {
-    Json json = Json::parse(text, shallow);
-    LK_REQUIRE(json.is_object(), kCorruptFile, "[config] {}: the file is a {}, must be an object", source,
-               json.type_name());
-    return json;
-  } catch (const Json::exception& error) {
-    throw Error(ErrorKind::kCorruptFile, fmt::format("[config] {}: not JSON ({})", source, error.what()));
-  }
+  Json json = parse_json(text, "[config] " + source);
+  LK_REQUIRE(json.is_object(), kCorruptFile, "[config] {}: the file is a {}, must be an object", source,
+             json.type_name());
+  return json;
 }
 
 // config.json writes the scaling as rope_scaling (with a top-level rope_theta) or, since Transformers 5, both
@@ -77,7 +69,7 @@ void parse_rope(const Json& json, const std::string& source, LlamaConfig& c) {
     if (kind.empty()) kind = word(*found, "type", source);
     if (kind.empty() || kind == "default") continue;
     LK_REQUIRE(kind == "linear" || kind == "llama3", kUnsupported,
-               "[config] {}: {} of type '{}', must be linear or llama3", source, key, kind);
+               "[config] {}: {} of type '{}', must be linear or llama3", source, key, printable(kind));
     c.rope_scaling = kind == "linear" ? RopeScaling::kLinear : RopeScaling::kLlama3;
     c.rope_factor = number(*found, "factor", 1.0, source);
     c.rope_low = number(*found, "low_freq_factor", 1.0, source);
@@ -91,7 +83,8 @@ void parse_rope(const Json& json, const std::string& source, LlamaConfig& c) {
 LlamaConfig parse_llama_config(std::string_view config_json, const std::string& source) {
   const Json json = parse_object(config_json, source);
   const std::string family = word(json, "model_type", source);
-  LK_REQUIRE(family == "llama", kUnsupported, "[config] {}: model_type '{}', must be one of: llama", source, family);
+  LK_REQUIRE(family == "llama", kUnsupported, "[config] {}: model_type '{}', must be one of: llama", source,
+             printable(family));
   LK_REQUIRE(!flag(json, "attention_bias", source) && !flag(json, "mlp_bias", source), kUnsupported,
              "[config] {}: attention_bias or mlp_bias is true, must be false", source);
   const std::string activation = word(json, "hidden_act", source);
@@ -117,7 +110,7 @@ LlamaConfig llama_config(const Gguf& file) {
   const std::string& source = file.path();
   const std::string family = file.text("general.architecture", "");
   LK_REQUIRE(family == "llama", kUnsupported, "[config] {}: general.architecture '{}', must be one of: llama", source,
-             family);
+             printable(family));
   LlamaConfig c;
   c.layers = narrow(file.integer("llama.block_count", 0));
   c.width = narrow(file.integer("llama.embedding_length", 0));
@@ -137,7 +130,7 @@ LlamaConfig llama_config(const Gguf& file) {
   c.rope_layout = RopeLayout::kInterleaved;
   const std::string scaling = file.text("llama.rope.scaling.type", "none");
   LK_REQUIRE(scaling == "none" || scaling == "linear", kUnsupported,
-             "[config] {}: rope.scaling.type '{}', must be none or linear", source, scaling);
+             "[config] {}: rope.scaling.type '{}', must be none or linear", source, printable(scaling));
   if (scaling == "linear") {
     c.rope_scaling = RopeScaling::kLinear;
     c.rope_factor = file.number("llama.rope.scaling.factor", 1.0);

@@ -9,9 +9,6 @@
 
 namespace lowkey {
 
-// Refuses, as kCorruptFile, what is not JSON, nests deeper than 64 or has a key twice in one object.
-nlohmann::json parse_document(std::string_view text, const std::string& source);
-
 class JsonField {
  public:
   // Borrows the document, which must stay.

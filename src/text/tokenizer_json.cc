@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "text/end_tokens.h"
 #include "text/json_field.h"
 #include "text/pretokenizer.h"
@@ -180,7 +181,7 @@ void read_config(const JsonField& config, TokenizerSpec* spec) {
 }  // namespace
 
 TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view config_json, const std::string& source) {
-  const nlohmann::json document = parse_document(json, source);
+  const nlohmann::json document = parse_json(json, "[tokenizer] " + source);
   const JsonField root(document, source);
   TokenizerSpec spec;
   spec.source = source;
@@ -195,7 +196,7 @@ TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view confi
 
   if (!config_json.empty()) {
     const std::string config_source = "tokenizer_config.json beside " + source;
-    const nlohmann::json config = parse_document(config_json, config_source);
+    const nlohmann::json config = parse_json(config_json, "[tokenizer] " + config_source);
     read_config(JsonField(config, config_source), &spec);
   }
   spec.end_ids = find_end_ids(spec);

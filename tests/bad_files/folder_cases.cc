@@ -67,9 +67,9 @@ std::vector<BadFile> tokenizer_cases() {
   return {
       with_file("tokenizer, empty", "tokenizer.json", "", ""),
       with_file("tokenizer, a list", "tokenizer.json", "", "[]"),
-      with_file("tokenizer, cut", "tokenizer.json", "not JSON", tiny_tokenizer_json().substr(0, 200)),
-      with_file("tokenizer, 100000 open arrays", "tokenizer.json", "deeper", std::string(100000, '[')),
-      with_file("tokenizer, a lone surrogate", "tokenizer.json", "not JSON", R"({"model": "\ud800"})"),
+      with_file("tokenizer, cut", "tokenizer.json", "not valid JSON", tiny_tokenizer_json().substr(0, 200)),
+      with_file("tokenizer, 100000 open arrays", "tokenizer.json", "depth = 65", std::string(100000, '[')),
+      with_file("tokenizer, a lone surrogate", "tokenizer.json", "not valid JSON", R"({"model": "\ud800"})"),
       tokenizer("a key twice", "merges", no_merges, no_merges + "," + no_merges),
       tokenizer("another model", "model.type", "\"BPE\"", "\"Unigram\"", kUnsupported),
       tokenizer("a model with a line break", "model.type", "\"BPE\"", "\"B\\nPE\"", kUnsupported),

@@ -82,7 +82,7 @@ void add_tensors(Table& t) {
   t.header("shape of text", "tensor 'a' shape[0] = \"4\"", alone("F32", "[\"4\"]", "[0,16]"));
   t.header("negative dimension", "tensor 'a' shape[0] = -4", alone("F32", "[-4]", "[0,16]"));
   t.header("dimension 4.0", "tensor 'a' shape[0] = 4.0", alone("F32", "[4.0]", "[0,16]"));
-  t.header("dimension 1e999", "header: not valid JSON", alone("F32", "[1e999]", "[0,16]"));
+  t.header("dimension 1e999", "header: a number is out of range", alone("F32", "[1e999]", "[0,16]"));
   t.header("dimension of 2^62", "tensor 'a' shape[0] = 4611686018427387904",
            alone("F32", "[4611686018427387904]", "[0,16]"));
   t.header("dimensions that multiply to 2^64", "tensor 'a' shape[1]",
