@@ -80,11 +80,18 @@ void prefetch(const std::byte* begin, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(begin + i);
 }
 
+// Where row n of a widened slab begins: in its row, or in the first tile that holds a piece of it.
+int64_t widened_row(const GemmKernel& kernel, int64_t n) {
+  constexpr int64_t kTileColumnBytes = 64;
+  const int64_t row_bytes = int64_t{kernel.chunk} * kernel.element_bytes, within = n % kernel.tile_rows;
+  return (n - within) * row_bytes + within * kTileColumnBytes;
+}
+
 // Rows [begin, begin + count) of a part's w.
 void multiply_slab(const Packed& x, const MatmulPart& part, int64_t begin, int64_t count, const Workspace& space) {
   const GemmKernel& kernel = *x.kernel;
   const int64_t rows = round_up(count, kernel.group), stride = sums_stride(x);
-  const int64_t row_bytes = int64_t{kernel.chunk} * kernel.element_bytes, row_scales = kernel.chunk / kQuantBlock;
+  const int64_t row_scales = kernel.chunk / kQuantBlock;
   std::fill_n(space.sums, rows * stride, 0.f);
   for (int64_t chunk = 0; chunk * kernel.chunk < x.depth; ++chunk) {
     const int64_t k = chunk * kernel.chunk, depth = std::min<int64_t>(kernel.chunk, x.depth - k);
@@ -95,10 +102,11 @@ void multiply_slab(const Packed& x, const MatmulPart& part, int64_t begin, int64
                  lowkey::row_bytes(part.w.dtype, depth));
       }
       kernel.widen(part.w.dtype, n < count ? part.w.row(begin + n) : nullptr, k, n < count ? depth : 0, padded,
-                   space.weights + n * row_bytes, space.scale + n * row_scales);
+                   space.weights + widened_row(kernel, n), space.scale + n * row_scales);
     }
-    for (int64_t p = 0; p < x.panels(); ++p) {
-      kernel.multiply({x.panel(chunk, p), x.panel_scale(chunk, p), space.weights, space.scale, rows, padded,
+    for (int64_t p = 0; p < x.panels(); p += kernel.panels_together) {
+      const int64_t panels = std::min<int64_t>(kernel.panels_together, x.panels() - p);
+      kernel.multiply({x.panel(chunk, p), x.panel_scale(chunk, p), space.weights, space.scale, panels, rows, padded,
                        space.sums + p * kernel.panel, stride});
     }
   }

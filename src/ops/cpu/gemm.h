@@ -4,7 +4,7 @@
 //
 //   slab    some tens of rows of w, on one thread: sums [slab, T] stay in its L2 cache
 //   chunk   `chunk` columns of K: the slab's weights are widened into [slab, chunk], in L1 or L2
-//   panel   `panel` rows of x: [chunk, panel] stays in L1 while the slab passes
+//   panels  `panels_together` panels of `panel` rows of x each: [chunk, panel] stays in L1 while the slab passes
 //   group   `group` rows of w: group x panel sums in registers
 #pragma once
 
@@ -18,25 +18,28 @@ namespace lowkey {
 
 // Arrays of a kernel: "pairs" are two consecutive k of one row. w_scale and x_scale exist for int16 only.
 struct GemmPanel {
-  const void* x;         // [chunk / 2, panel] pairs, or [chunk, panel] f32
-  const float* x_scale;  // [chunk / 32, panel]
-  const void* w;         // [rows, chunk], row stride `chunk` whatever depth is
+  const void* x;         // [panels][chunk / 2, panel] pairs, or [panels][chunk, panel] f32
+  const float* x_scale;  // [panels][chunk / 32, panel]
+  const void* w;         // [rows, chunk], row stride `chunk` whatever depth is; or in tiles, see tile_rows
   const float* w_scale;  // [rows, chunk / 32]
+  int64_t panels;        // <= panels_together
   int64_t rows;          // of w; a multiple of group
   int64_t depth;         // columns of K in this chunk, a multiple of depth_step
-  float* sums;           // [rows, sums_stride], this panel's columns; added to
+  float* sums;           // [rows, sums_stride], these panels' columns; added to
   int64_t sums_stride;
 };
 
 // One way to multiply, as the processor allows. Element sizes are those of w and x inside the kernel.
 struct GemmKernel {
   int panel, group, chunk;
+  int panels_together;
+  int tile_rows;  // 1: widened rows lie one after another; else in tiles of so many rows by 64 bytes
   int depth_step;  // K is padded with zeros to a multiple of it
   int element_bytes;
   bool scales;
   // Row t of a panel from x [depth] f32, columns past depth up to padded_depth zero.
   void (*pack)(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float* scale) noexcept;
-  // Columns [begin, begin + depth) of one row of w, zeros up to padded_depth.
+  // Columns [begin, begin + depth) of one row of w, zeros up to padded_depth. `out` is the row's first byte.
   void (*widen)(DType, const std::byte* row, int64_t begin, int64_t depth, int64_t padded_depth, void* out,
                 float* scale) noexcept;
   void (*multiply)(const GemmPanel&) noexcept;

@@ -1,7 +1,8 @@
-// bf16 tiles of AMX: 32 rows of w times 32 rows of x in four accumulator tiles of 16 x 16 f32. The rows of w lie in
-// their tiles as they come (rows x 32 columns); x, interleaved in pairs, is what the instruction wants of the other
-// side. Functions carry their target themselves, so that nothing inline in this file is compiled for AMX and then
-// shared with other files.
+// bf16 tiles of AMX: 32 rows of w times 32 rows of x in four accumulator tiles of 16 x 16 f32. w is widened into
+// tiles of 16 rows x 32 columns, each one contiguous KiB; x, interleaved in pairs, is what the instruction wants of
+// the other side. Two panels of x (32 KiB) stay in L1 while the groups of w (16 KiB each) pass, so that L2 delivers
+// half of what the tiles read. Functions carry their target themselves, so that nothing inline in this file is compiled
+// for AMX and then shared with other files.
 #include <immintrin.h>
 
 #include <cstring>
@@ -18,7 +19,8 @@ constexpr int kTile = 16;          // rows of a tile, and columns of 4 bytes
 constexpr int kStep = 32;          // bf16 columns of a tile of w
 constexpr int kGroup = 2 * kTile;  // rows of w
 constexpr int kPanel = 2 * kTile;  // rows of x
-constexpr int kChunk = 512;        // a panel takes 32 KiB of 48 KiB of L1
+constexpr int kChunk = 256;        // a panel takes 16 KiB of the 48 KiB of L1, two with a group of w all of it
+constexpr int kTogether = 2;       // panels
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -26,24 +28,21 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {};
 };
 
-// n floats to bf16, n a multiple of 32; x and out may not overlap.
-LOWKEY_AMX void to_bf16(const float* x, int64_t n, uint16_t* out) {
-  for (int64_t i = 0; i < n; i += kStep) {
-    const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i));
-    std::memcpy(out + i, &both, sizeof both);
-  }
-}
-
-void to_padded_bf16(float (&floats)[kChunk], int64_t depth, int64_t padded_depth, uint16_t* out) {
+// Pads floats with zeros and rounds them to bf16, kStep of them every `stride` elements of out.
+LOWKEY_AMX void to_padded_bf16(float (&floats)[kChunk], int64_t depth, int64_t padded_depth, uint16_t* out,
+                               int64_t stride) {
   std::memset(floats + depth, 0, static_cast<size_t>(padded_depth - depth) * sizeof(float));
-  to_bf16(floats, padded_depth, out);
+  for (int64_t i = 0; i < padded_depth; i += kStep, out += stride) {
+    const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(floats + i + 16), _mm512_loadu_ps(floats + i));
+    std::memcpy(out, &both, sizeof both);
+  }
 }
 
 void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float*) noexcept {
   float floats[kChunk];
   uint16_t row[kChunk];
   if (depth > 0) std::memcpy(floats, x, static_cast<size_t>(depth) * sizeof(float));
-  to_padded_bf16(floats, depth, padded_depth, row);
+  to_padded_bf16(floats, depth, padded_depth, row, kStep);
   auto* out = static_cast<uint16_t*>(panel) + 2 * t;
   for (int64_t k = 0; k < padded_depth; k += 2) std::memcpy(out + k * kPanel, row + k, 2 * sizeof(uint16_t));
 }
@@ -65,7 +64,7 @@ LOWKEY_AMX void widen_q8_0(const std::byte* block, int64_t depth, uint16_t* out)
   for (int64_t k = 0; k < depth; k += kQuantBlock, block += 34) {
     const auto* q = reinterpret_cast<const __m128i*>(block + 2);
     store_scaled(_mm512_cvtepi8_epi32(_mm_loadu_si128(q)), _mm512_cvtepi8_epi32(_mm_loadu_si128(q + 1)),
-                 load_scale(block), out + k);
+                 load_scale(block), out + k * kTile);
   }
 }
 
@@ -74,7 +73,7 @@ LOWKEY_AMX void widen_q4_0(const std::byte* block, int64_t depth, uint16_t* out)
   for (int64_t k = 0; k < depth; k += kQuantBlock, block += 18) {
     const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 2)));
     store_scaled(_mm512_sub_epi32(_mm512_and_si512(bytes, mask), eight),
-                 _mm512_sub_epi32(_mm512_srli_epi32(bytes, 4), eight), load_scale(block), out + k);
+                 _mm512_sub_epi32(_mm512_srli_epi32(bytes, 4), eight), load_scale(block), out + k * kTile);
   }
 }
 
@@ -82,31 +81,32 @@ void widen(DType type, const std::byte* row, int64_t begin, int64_t depth, int64
            float*) noexcept {
   auto* weights = static_cast<uint16_t*>(out);
   if (type == DType::kBF16 && depth == padded_depth) {
-    std::memcpy(weights, row + begin * 2, static_cast<size_t>(depth) * sizeof(uint16_t));
+    for (int64_t k = 0; k < depth; k += kStep)
+      std::memcpy(weights + k * kTile, row + (begin + k) * 2, kStep * sizeof(uint16_t));
     return;
   }
   if (type == DType::kQ8_0 && depth > 0) return widen_q8_0(row + row_bytes(type, begin), depth, weights);
   if (type == DType::kQ4_0 && depth > 0) return widen_q4_0(row + row_bytes(type, begin), depth, weights);
   float floats[kChunk];
   if (depth > 0) dequantize_row(type, row + row_bytes(type, begin), floats, depth);
-  to_padded_bf16(floats, depth, padded_depth, weights);
+  to_padded_bf16(floats, depth, padded_depth, weights, kTile * kStep);
 }
 
 // Tiles 0-3 sums (w 0, w 1) x (x 0, x 1), 4-5 w, 6-7 x.
 LOWKEY_AMX void multiply_group(const uint16_t* w, const uint16_t* x, int64_t depth, float* sums, int64_t stride) {
-  const int64_t sum_bytes = stride * 4, w_bytes = kChunk * 2, x_bytes = kPanel * 4;
+  const int64_t sum_bytes = stride * 4, w_bytes = kStep * 2, x_bytes = kPanel * 4;
   float* lower = sums + kTile * stride;
   _tile_loadd(0, sums, sum_bytes);
   _tile_loadd(1, sums + kTile, sum_bytes);
   _tile_loadd(2, lower, sum_bytes);
   _tile_loadd(3, lower + kTile, sum_bytes);
   for (int64_t k = 0; k < depth; k += kStep) {
-    _tile_loadd(4, w + k, w_bytes);
+    _tile_loadd(4, w + k * kTile, w_bytes);
     _tile_loadd(6, x + k * kPanel, x_bytes);
     _tile_loadd(7, x + k * kPanel + 2 * kTile, x_bytes);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, w + kTile * kChunk + k, w_bytes);
+    _tile_loadd(5, w + kTile * kChunk + k * kTile, w_bytes);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
@@ -122,8 +122,11 @@ LOWKEY_AMX void multiply(const GemmPanel& a) noexcept {
   __asm__ volatile("" : : "m"(config) : "memory");  // GCC 12 takes the stores for dead otherwise
   _tile_loadconfig(&config);
   for (int64_t n = 0; n < a.rows; n += kGroup) {
-    multiply_group(static_cast<const uint16_t*>(a.w) + n * kChunk, static_cast<const uint16_t*>(a.x), a.depth,
-                   a.sums + n * a.sums_stride, a.sums_stride);
+    for (int64_t p = 0; p < a.panels; ++p) {
+      multiply_group(static_cast<const uint16_t*>(a.w) + n * kChunk,
+                     static_cast<const uint16_t*>(a.x) + p * kChunk * kPanel, a.depth,
+                     a.sums + n * a.sums_stride + p * kPanel, a.sums_stride);
+    }
   }
   _tile_release();
 }
@@ -131,7 +134,8 @@ LOWKEY_AMX void multiply(const GemmPanel& a) noexcept {
 }  // namespace
 
 const GemmKernel& gemm_amx() noexcept {
-  static constexpr GemmKernel kKernel{kPanel, kGroup, kChunk, kStep, sizeof(uint16_t), false, pack, widen, multiply};
+  static constexpr GemmKernel kKernel{kPanel,           kGroup, kChunk, kTogether, kTile,   kStep,
+                                      sizeof(uint16_t), false,  pack,   widen,     multiply};
   return kKernel;
 }
 

@@ -56,7 +56,7 @@ void multiply(const GemmPanel& a) noexcept {
 }
 
 const GemmKernel* kernel_f32() {
-  static constexpr GemmKernel kKernel{kPanel, kGroup, kChunk, 1, sizeof(float), false, pack, widen, multiply};
+  static constexpr GemmKernel kKernel{kPanel, kGroup, kChunk, 1, 1, 1, sizeof(float), false, pack, widen, multiply};
   return &kKernel;
 }
 

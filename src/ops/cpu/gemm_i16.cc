@@ -110,8 +110,8 @@ void multiply(const GemmPanel& a) noexcept {
 }
 
 const GemmKernel* kernel_i16() {
-  static constexpr GemmKernel kKernel{kPanel, kGroup, kChunk, kQuantBlock, sizeof(int16_t),
-                                      true,   pack,   widen,  multiply};
+  static constexpr GemmKernel kKernel{kPanel,          kGroup, kChunk, 1,     1,       kQuantBlock,
+                                      sizeof(int16_t), true,   pack,   widen, multiply};
   return &kKernel;
 }
 
