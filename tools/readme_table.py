@@ -5,10 +5,12 @@ A table stands between two comments; the first names the file and says each colu
 
     <!-- table bench/results/demo.json
     method = {method}
-    ms per token = {milliseconds_per_token:.2f}
+    MB per token = {attention_bytes_per_token:M.1f}
     -->
     (written by this tool)
     <!-- end -->
+
+An `M` before the rest of a format shows a number in millions.
 """
 import json
 import pathlib
@@ -19,11 +21,18 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = re.compile(r"(<!-- table (\S+)\n(.*?)-->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
+class Number(float):
+    def __format__(self, form):
+        return format(self / 1e6, form[1:]) if form.startswith("M") else super().__format__(form)
+
+
 def render(path, columns):
     result = json.loads((ROOT / path).read_text())
     pairs = [line.split(" = ", 1) for line in columns.strip().splitlines()]
     lines = [[heading.strip() for heading, _ in pairs], ["---"] * len(pairs)]
-    lines += [[form.strip().format_map(row) for _, form in pairs] for row in result["results"]]
+    for row in result["results"]:
+        values = {key: Number(value) if isinstance(value, float) else value for key, value in row.items()}
+        lines.append([form.strip().format_map(values) for _, form in pairs])
     table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     return f"{table}\n<sub>{result['machine']}; `{result.get('command', path)}` at {result['commit']}, {result['date']}</sub>\n"
 
