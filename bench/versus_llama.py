@@ -138,6 +138,13 @@ def measure(case, engines, args):
             "faster_path": faster, "ratio": ratio}
 
 
+def describe(args, engines):
+    return {"commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine(),
+            "model": args.model.name, "threads": args.threads, "rounds": args.rounds,
+            "cache_filled_with": "a prompt" if args.llama_bench else "noise", "lowkey": engines["lowkey"].version,
+            "isa": engines["lowkey"].isa, "peer": engines["llama.cpp"].version}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path, help="a GGUF file")
@@ -165,13 +172,10 @@ def main():
         title = f"prompt of {case[1]}" if case[0] == "prefill" else f"decode at {case[2]}"
         print(f"| {title} | {rate['lowkey']:.2f} | {rate['llama.cpp']:.2f} | {rate['llama.cpp flash']:.2f} | "
               f"{result['ratio']:.2f}x |", flush=True)
-    about = {"commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine(),
-             "model": args.model.name, "threads": args.threads, "rounds": args.rounds,
-             "cache_filled_with": cache, "lowkey": engines["lowkey"].version, "isa": engines["lowkey"].isa,
-             "peer": engines["llama.cpp"].version}
+        args.output.parent.mkdir(parents=True, exist_ok=True)  # after each case: a run cut short keeps what it has
+        args.output.write_text(json.dumps({**describe(args, engines), "results": results}, indent=1) + "\n")
+    about = describe(args, engines)
     print(" · ".join(f"{key}: {value}" for key, value in about.items()))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
