@@ -1,6 +1,6 @@
 # What lowkey stands on, all of it Debian packages (tools/install_packages.sh lists them).
 find_package(PkgConfig REQUIRED)
-find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
@@ -24,7 +24,7 @@ target_compile_options(lowkey_flags INTERFACE -Wall -Wextra -Wno-unknown-pragmas
 target_include_directories(lowkey_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 # Three targets are compiled: the baseline (SSE2), AVX2 and AVX-512. More would cost build time for no speed.
 target_compile_definitions(lowkey_flags INTERFACE "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL)")
-target_link_libraries(lowkey_flags INTERFACE OpenMP::OpenMP_CXX fmt::fmt)
+target_link_libraries(lowkey_flags INTERFACE Threads::Threads fmt::fmt)
 if(LOWKEY_SANITIZE)
   target_compile_options(lowkey_flags INTERFACE -fsanitize=${LOWKEY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(lowkey_flags INTERFACE -fsanitize=${LOWKEY_SANITIZE})

@@ -6,7 +6,7 @@ set -euo pipefail
 build="g++ cmake ninja-build pkg-config ccache libhwy-dev nlohmann-json3-dev libcli11-dev
        libfmt-dev libpcre2-dev libutf8proc-dev libgtest-dev"
 bench="git python3"
-fuzz="clang-19 libclang-rt-19-dev libomp-19-dev"  # clang's sanitizers and OpenMP; g++ has its own
+fuzz="clang-19 libclang-rt-19-dev"  # clang's sanitizers
 check="clang-format-19 git python3"
 
 wanted=()

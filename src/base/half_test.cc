@@ -22,7 +22,9 @@ TEST(Half, EveryF16SurvivesTheRoundTrip) {
 TEST(Half, EveryBf16SurvivesTheRoundTrip) {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
     const float x = bf16_to_f32(static_cast<uint16_t>(bits));
-    if (!std::isnan(x)) ASSERT_EQ(f32_to_bf16(x), bits);
+    if (!std::isnan(x)) {
+      ASSERT_EQ(f32_to_bf16(x), bits);
+    }
   }
 }
 

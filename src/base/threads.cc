@@ -1,15 +1,101 @@
 #include "base/threads.h"
 
-#include <omp.h>
+#include <sched.h>
 
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "base/arena.h"
 #include "base/error.h"
 
 namespace lowkey {
+namespace {
 
-Threads::Threads(int count) : count_(count == 0 ? omp_get_num_procs() : count) {
+// As long as the gaps between the regions of a decoding step, and far less than a time slice of the scheduler.
+constexpr auto kAwake = std::chrono::microseconds(200);
+
+// Until `value` is no longer `old`: awake for a time, then asleep.
+void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old, std::chrono::microseconds awake) noexcept {
+  constexpr int kLooks = 64;  // between two glances at the clock
+  const auto start = std::chrono::steady_clock::now();
+  while (value.load(std::memory_order_acquire) == old) {
+    for (int i = 0; i < kLooks; ++i) {
+      if (value.load(std::memory_order_relaxed) != old) break;
+      __builtin_ia32_pause();
+    }
+    if (std::chrono::steady_clock::now() - start > awake) value.wait(old, std::memory_order_acquire);
+  }
+}
+
+int allowed_cores() noexcept {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+// A region is one turn: the caller sets the job and begins the turn, every worker does its part and counts itself
+// out, and the last one out ends it.
+class ThreadPool {
+ public:
+  using Call = void (*)(const void* job, int thread);
+
+  // With more threads than cores, who stays awake keeps another from working.
+  explicit ThreadPool(int count) : awake_(count <= allowed_cores() ? kAwake : std::chrono::microseconds(0)) {
+    for (int thread = 1; thread < count; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+  }
+
+  ~ThreadPool() {
+    call_ = nullptr;
+    begin_turn();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  void run(Call call, const void* job) noexcept {
+    call_ = call, job_ = job;
+    busy_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
+    begin_turn();
+    call(job, 0);
+    for (uint32_t busy; (busy = busy_.load(std::memory_order_acquire)) != 0;) wait_for_change(busy_, busy, awake_);
+  }
+
+ private:
+  void begin_turn() noexcept {
+    turn_.fetch_add(1, std::memory_order_release);
+    turn_.notify_all();
+  }
+
+  void work(int thread) noexcept {
+    for (uint32_t turn = 0;; ++turn) {
+      wait_for_change(turn_, turn, awake_);
+      if (call_ == nullptr) return;
+      call_(job_, thread);
+      if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+    }
+  }
+
+  const std::chrono::microseconds awake_;
+  std::vector<std::thread> workers_;
+  Call call_ = nullptr;  // both are written between turns only
+  const void* job_ = nullptr;
+  alignas(kCacheLine) std::atomic<uint32_t> turn_{0};
+  alignas(kCacheLine) std::atomic<uint32_t> busy_{0};
+};
+
+Threads::Threads(int count) : count_(count == 0 ? allowed_cores() : count) {
   constexpr int kMaxThreads = 1024;
   LK_REQUIRE(count_ >= 1 && count_ <= kMaxThreads, kInvalidArgument, "[threads] count={}, must be 1 to {}", count,
              kMaxThreads);
+  if (count_ > 1) pool_ = std::make_unique<ThreadPool>(count_);
 }
+
+Threads::~Threads() = default;
+Threads::Threads(Threads&&) noexcept = default;
+Threads& Threads::operator=(Threads&&) noexcept = default;
+
+void Threads::run(Call call, const void* job) const noexcept { pool_->run(call, job); }
 
 }  // namespace lowkey

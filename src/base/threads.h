@@ -1,26 +1,35 @@
-// Threads: how many cores an operation may use, and the two ways of sharing work among them.
-// OpenMP underneath (docs/decisions/openmp.md). The functions passed
-// in must not throw (an exception cannot leave a parallel region).
+// Threads: how many cores an operation may use, and the ways of sharing work among them. A small pool of its own
+// (docs/decisions/threads.md): between the many short regions of a step its threads stay awake for a moment, then
+// sleep, so that a machine with other work to do loses little. The functions passed in must not throw (an exception
+// has no way out of another thread), and must not share work themselves.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <type_traits>
 
 namespace lowkey {
 
+class ThreadPool;
+
+// Serves one caller at a time.
 class Threads {
  public:
-  // count = 0: as many as the process may use.
+  // count = 0: as many as the process may use. Throws kInvalidArgument.
   explicit Threads(int count = 0);
+  ~Threads();
+  Threads(Threads&&) noexcept;
+  Threads& operator=(Threads&&) noexcept;
+
   int count() const noexcept { return count_; }
 
-  // f(thread) once on every thread, thread in [0, count).
+  // f(thread) once on every thread, thread in [0, count); the caller is thread 0.
   template <typename F>
   void each(F&& f) const noexcept {
     if (count_ == 1) return f(0);
-#pragma omp parallel for num_threads(count_) schedule(static, 1)
-    for (int thread = 0; thread < count_; ++thread) f(thread);
+    run([](const void* job, int thread) { (*static_cast<const std::remove_reference_t<F>*>(job))(thread); }, &f);
   }
 
   // f(begin, end, thread): [0, n) in one contiguous piece per thread, cut at multiples of grain.
@@ -44,7 +53,11 @@ class Threads {
   }
 
  private:
+  using Call = void (*)(const void* job, int thread);
+  void run(Call, const void* job) const noexcept;
+
   int count_;
+  std::unique_ptr<ThreadPool> pool_;  // null when count is 1
 };
 
 }  // namespace lowkey

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -28,6 +30,28 @@ TEST(Threads, DynamicCoversEverythingOnce) {
   std::vector<std::atomic<int>> hits(1000);
   threads.dynamic(1000, [&](int64_t i, int) { ++hits[static_cast<size_t>(i)]; });
   for (auto& h : hits) ASSERT_EQ(h.load(), 1);
+}
+
+TEST(Threads, EachRunsOnceOnEveryThreadAndIsOverWhenItReturns) {
+  const Threads threads(4);
+  std::vector<int> calls(4);
+  for (int round = 0; round < 20000; ++round) {
+    threads.each([&](int thread) { ++calls[static_cast<size_t>(thread)]; });
+    for (int c : calls) ASSERT_EQ(c, round + 1);
+  }
+}
+
+TEST(Threads, SleepersWakeUp) {
+  const Threads threads(3);
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than they stay awake
+    std::atomic<int> calls{0};
+    threads.each([&](int) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      ++calls;
+    });
+    ASSERT_EQ(calls.load(), 3);
+  }
 }
 
 TEST(Threads, RefusesNonsense) {
