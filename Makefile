@@ -30,7 +30,8 @@ bench: build  ## timings on this machine, written to bench/results
 	@tools/install_packages.sh bench
 	@bench/run.sh $(BUILD)
 
-sanitize: packages  ## the tests that parse files from strangers, under ASan and UBSan
+sanitize:  ## the tests that parse files from strangers, under ASan and UBSan
+	@tools/install_packages.sh build fuzz
 	@tools/sanitize.sh
 
 fuzz:  ## every parser under libFuzzer for FUZZ_SECONDS (60) each

@@ -6,13 +6,9 @@ set -eu
 seconds=${1:-60}
 cd "$(dirname "$0")/.."
 targets="gguf safetensors tokenizer"
-mkdir -p build
-clangxx=$(command -v clang++-19 || command -v clang++)
-clang=$(command -v clang-19 || command -v clang)
 
-cmake -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER="$clang" \
-  -DCMAKE_CXX_COMPILER="$clangxx" -DLOWKEY_FUZZ=ON -DLOWKEY_SANITIZE=address,undefined >build/fuzz-configure.log 2>&1 ||
-  { cat build/fuzz-configure.log; exit 1; }
+mkdir -p build
+cmake --preset fuzz >build/fuzz-configure.log 2>&1 || { cat build/fuzz-configure.log; exit 1; }
 ninja -C build/fuzz fuzz_seeds fuzz_gguf fuzz_safetensors fuzz_tokenizer
 build/fuzz/tests/fuzz/fuzz_seeds build/fuzz/seeds
 

@@ -18,4 +18,4 @@ set(LINEAR_SOURCES
   ref/swiglu.cc)
 
 # GCC 12 warns of the deliberately undefined operands inside its own intrinsics.
-set_source_files_properties(cpu/gemm_amx.cc PROPERTIES COMPILE_OPTIONS -Wno-maybe-uninitialized)
+set_source_files_properties(cpu/gemm_amx.cc PROPERTIES COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>")

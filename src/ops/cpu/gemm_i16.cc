@@ -65,7 +65,12 @@ void widen(DType type, const std::byte* row, int64_t begin, int64_t depth, int64
 }
 
 // Left to itself GCC 12 loads the weights of all rows first and then spills half of the sums (1.6 times slower).
-HWY_INLINE void keep_order(V32& a, V32& b) { __asm__ volatile("" : "+v"(a.raw), "+v"(b.raw)); }
+// Clang does not, and cannot read this.
+HWY_INLINE void keep_order([[maybe_unused]] V32& a, [[maybe_unused]] V32& b) {
+#if HWY_COMPILER_GCC_ACTUAL
+  __asm__ volatile("" : "+v"(a.raw), "+v"(b.raw));
+#endif
+}
 
 // Adds one block of kGroup rows of w; x is [kPairs, kPanel] pairs.
 HWY_INLINE void multiply_block(const int16_t* w, const int16_t* x, const float* w_scale, const float* x_scale,
