@@ -60,8 +60,9 @@ TEST(KvCache, RandomOperationsKeepItsInvariants) {
     if (open.empty()) continue;
     const size_t pick = random() % open.size();
     const int64_t length = cache.length(open[pick]);
-    if (action == 1 && cache.grow(open[pick], static_cast<int64_t>(random() % 9)))
+    if (action == 1 && cache.grow(open[pick], static_cast<int64_t>(random() % 9))) {
       EXPECT_GE(cache.length(open[pick]), length);
+    }
     if (action == 2) cache.truncate(open[pick], static_cast<int64_t>(random() % (length + 1)));
     if (action == 3) cache.close(open[pick]), open.erase(open.begin() + static_cast<int64_t>(pick));
     ASSERT_NO_THROW(cache.check_integrity());
