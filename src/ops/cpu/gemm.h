@@ -33,7 +33,7 @@ struct GemmPanel {
 struct GemmKernel {
   int panel, group, chunk;
   int panels_together;
-  int tile_rows;  // 1: widened rows lie one after another; else in tiles of so many rows by 64 bytes
+  int tile_rows;   // 1: widened rows lie one after another; else in tiles of so many rows by 64 bytes
   int depth_step;  // K is padded with zeros to a multiple of it
   int element_bytes;
   bool scales;
