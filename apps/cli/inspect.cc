@@ -19,11 +19,11 @@ struct InspectOptions {
   bool tensors = false;
 };
 
-nlohmann::json summary(const std::string& path, const Model& model, const Tokenizer& tokenizer) {
-  const LlamaConfig config = Checkpoint::open(path).config();
+nlohmann::json summary(const Checkpoint& checkpoint, const Model& model, const Tokenizer& tokenizer) {
+  const LlamaConfig& config = checkpoint.config();
   const AttentionShape& a = model.shape().attention;
   constexpr const char* kScalings[] = {"none", "linear", "llama3"};
-  return {{"model", path},
+  return {{"model", checkpoint.path()},
           {"architecture", "llama"},
           {"layers", a.layers},
           {"width", a.width},
@@ -72,7 +72,8 @@ void print_metadata(const Gguf& file) {
 void run(const InspectOptions& o) {
   const auto model = open_model(o.model);
   const Tokenizer tokenizer = load_tokenizer(o.model);
-  nlohmann::json facts = summary(o.model, *model, tokenizer);
+  const Checkpoint checkpoint = Checkpoint::open(o.model);
+  nlohmann::json facts = summary(checkpoint, *model, tokenizer);
   if (o.json) {
     facts["tensors"] = model->describe();
     fmt::print("{}\n", facts.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -80,7 +81,6 @@ void run(const InspectOptions& o) {
   }
   for (const auto& [key, value] : facts.items())
     fmt::print("{:<26} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
-  const Checkpoint checkpoint = Checkpoint::open(o.model);
   if (checkpoint.gguf() != nullptr) print_metadata(*checkpoint.gguf());
   if (!o.tensors) return;
   fmt::print("\ntensors\n");
