@@ -6,6 +6,7 @@
 // another by id, so consecutive ids stream.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -13,7 +14,16 @@
 
 namespace lowkey {
 
+// Side data of a method: so many bytes for each page of each KV head, laid out as the pages themselves are.
+struct KvPlane {
+  std::byte* base = nullptr;  // page 0 of KV head 0
+  int64_t head_stride = 0;    // bytes from a KV head to the next
+  int64_t page_bytes = 0;
+};
+
 struct KvPages {
+  static constexpr int kMaxPlanes = 4;
+
   std::byte* base = nullptr;       // page 0 of KV head 0
   int64_t head_stride = 0;         // bytes from a KV head to the next
   const int32_t* table = nullptr;  // [ceil(S / P)] page ids of the sequence
@@ -22,6 +32,7 @@ struct KvPages {
   int kv_heads = 0;                // KH
   int head_dim = 0;                // D
   DType dtype = DType::kF16;       // kF16, kBF16 or kF32
+  std::array<KvPlane, kMaxPlanes> planes{};
 
   int64_t token_bytes() const noexcept { return row_bytes(dtype, 2 * int64_t{head_dim}); }
   int64_t page_bytes() const noexcept { return page_tokens * token_bytes(); }
@@ -32,6 +43,11 @@ struct KvPages {
   // The row of token t of a head.
   std::byte* token(int head, int64_t t) const noexcept {
     return page(head, t / page_tokens) + t % page_tokens * token_bytes();
+  }
+  // What a plane keeps for page `index` of a head.
+  std::byte* plane_page(int plane, int head, int64_t index) const noexcept {
+    const KvPlane& p = planes[static_cast<size_t>(plane)];
+    return p.base + head * p.head_stride + table[index] * p.page_bytes;
   }
 };
 
