@@ -68,7 +68,7 @@ class Fixture {
 std::vector<double> differences(const Model& model, DType kv_type, int64_t chunk, int64_t positions, Fixture& fixture) {
   const Context context(2);
   const Dense dense;
-  KvCache cache(kv_shape(model.shape(), kv_type, positions));
+  KvCache cache(kv_shape(model.shape(), dense, kv_type, positions));
   const auto id = cache.open();
   const int64_t vocabulary = model.shape().vocabulary;
   std::vector<float> logits(static_cast<size_t>(chunk * vocabulary)), norms(static_cast<size_t>(chunk));

@@ -8,23 +8,35 @@
 #include "ops/matmul.h"
 
 namespace lowkey {
-namespace {
 
-// Rows [begin, begin + count) of a [T, H, D] view.
 View rows_of(View x, int64_t begin, int64_t count) {
   const int64_t row = x.dim(1) * x.dim(2);
   return f32_view(x.f32() + begin * row, {count, x.dim(1), x.dim(2)});
 }
 
-}  // namespace
+std::span<const KvPages> row_pages(const LayerStep& step) {
+  const size_t rows = step.positions.size();
+  auto* pages = step.frame.take<KvPages>(static_cast<int64_t>(rows));
+  size_t row = 0;
+  for (size_t b = 0; b < step.kv.size(); ++b) {
+    for (int32_t i = 0; i < step.counts[b]; ++i, ++row) {
+      pages[row] = step.kv[b];
+      pages[row].length += i + 1 - step.counts[b];
+    }
+  }
+  return {pages, rows};
+}
 
 int64_t Selection::bytes_read(const LayerStep& step) const noexcept {
+  const int64_t token_bytes = step.kv.empty() ? 0 : step.kv[0].token_bytes();
   int64_t bytes = index_bytes;
   if (tokens.empty())
-    for (const KvPages& kv : step.kv) bytes += kv.length * kv.kv_heads * kv.token_bytes();
-  for (const TokenList& list : tokens) bytes += list.count * step.kv[0].token_bytes();
+    for (const KvPages& kv : step.kv) bytes += kv.length * kv.kv_heads * token_bytes;
+  for (const TokenList& list : tokens) bytes += list.count * token_bytes;
   return bytes;
 }
+
+std::vector<int64_t> Method::planes(const AttentionShape&, DType, int) const { return {}; }
 
 void Method::project(const LayerStep& step, View x, const Qkv& qkv) const {
   const int64_t rows = x.rows();
@@ -45,27 +57,43 @@ void Method::append(const LayerStep& step, const Qkv& qkv) const {
   }
 }
 
+namespace {
+
+// The lists of rows [begin, begin + count), empty when they all read everything.
+std::span<const TokenList> lists_of(const Selection& selection, int64_t rows, int64_t begin, int64_t count) {
+  if (selection.tokens.empty()) return {};
+  const size_t per_row = selection.tokens.size() / static_cast<size_t>(rows);
+  const auto lists =
+      selection.tokens.subspan(static_cast<size_t>(begin) * per_row, static_cast<size_t>(count) * per_row);
+  const bool any = std::any_of(lists.begin(), lists.end(), [](const TokenList& l) { return l.ids != nullptr; });
+  return any ? lists : std::span<const TokenList>{};
+}
+
+}  // namespace
+
 void Method::attend(const LayerStep& step, View q, const Selection& selection, View out) const {
   const float scale = 1.0f / std::sqrt(static_cast<float>(step.shape.head_dim));
+  const int64_t rows = q.dim(0);
+  const auto reads_all = [&](size_t b, int64_t row) {
+    return step.counts[b] > 1 && lists_of(selection, rows, row, step.counts[b]).empty();
+  };
+  std::span<const KvPages> pages;
   int64_t row = 0;
   for (size_t b = 0; b < step.kv.size();) {
-    if (step.counts[b] > 1) {  // a piece of a prompt
+    if (reads_all(b, row)) {  // a piece of a prompt
       const int32_t count = step.counts[b];
       attention_prefill(step.context, {rows_of(q, row, count), step.kv[b], scale, rows_of(out, row, count)});
       row += count, ++b;
       continue;
     }
-    // Neighbours that decode go together.
-    const auto end = static_cast<size_t>(
-        std::find_if(step.counts.begin() + static_cast<int64_t>(b), step.counts.end(), [](int c) { return c > 1; }) -
-        step.counts.begin());
-    const auto sequences = static_cast<int64_t>(end - b);
-    const auto lists = static_cast<size_t>(step.shape.kv_heads);
-    attention_decode(step.context, {rows_of(q, row, sequences), step.kv.subspan(b, end - b),
-                                    selection.tokens.empty() ? selection.tokens
-                                                             : selection.tokens.subspan(b * lists, (end - b) * lists),
-                                    scale, rows_of(out, row, sequences)});
-    row += sequences, b = end;
+    // Rows that go one by one, together with those of the sequences that follow.
+    const int64_t begin = row;
+    for (; b < step.kv.size() && !reads_all(b, row); ++b) row += step.counts[b];
+    const int64_t count = row - begin;
+    if (pages.empty()) pages = row_pages(step);
+    attention_decode(step.context,
+                     {rows_of(q, begin, count), pages.subspan(static_cast<size_t>(begin), static_cast<size_t>(count)),
+                      lists_of(selection, rows, begin, count), scale, rows_of(out, begin, count)});
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/context.h"
 #include "base/view.h"
@@ -34,6 +35,7 @@ struct Projections {
 // One layer of one step: T new tokens of B sequences, the sequences one after another.
 struct LayerStep {
   const Context& context;
+  Scratch::Frame& frame;  // for what must live until the layer is done
   const AttentionShape& shape;
   int layer;
   const Projections& projections;
@@ -50,9 +52,9 @@ struct Qkv {
   View v;  // [T, KH, D] f32
 };
 
-// Which cached tokens a step reads. Shared by the query heads of a KV head.
+// Which cached tokens each new token reads. Shared by the query heads of a KV head, or one list for each query head.
 struct Selection {
-  std::span<const TokenList> tokens;  // [B * KH], or empty: every token
+  std::span<const TokenList> tokens;  // [T * KH] or [T * H], or empty: every token before it
   int64_t index_bytes = 0;            // read to find them
 
   // Bytes that finding and reading them takes from memory, in this layer.
@@ -63,15 +65,28 @@ class Method {
  public:
   virtual ~Method() = default;
 
+  // Bytes of side data that the cache keeps for a page of P tokens of a KV head, one entry per plane. Throws
+  // kInvalidArgument when the method cannot work with such pages.
+  virtual std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const;
+  // How many rows of a sequence remain after a step that ends with `length` of them; the method has moved those that
+  // it wants to keep to the front by then, in every layer. Default: all.
+  virtual int64_t kept(int64_t length) const noexcept { return length; }
+
   // x: [T, C] -> qkv, q and k rotated. Default: three products and RoPE.
   virtual void project(const LayerStep&, View x, const Qkv& qkv) const;
   // Writes K and V (and a method's side data) of the step's tokens. Default: ops/kv_append.
   virtual void append(const LayerStep&, const Qkv& qkv) const;
-  // q: [T, H, D]. Lists live in the step's scratch until its frame ends.
+  // q: [T, H, D]. Lists live in the step's frame.
   virtual Selection select(const LayerStep&, View q) const = 0;
-  // q: [T, H, D] -> out [T, H, D]. Default: exact attention over the selection. A selection by list needs
-  // every count to be 1 (decoding); prompts attend to every token before them.
+  // q: [T, H, D] -> out [T, H, D]. Default: exact attention over the selection; a sequence's prompt chunk whose lists
+  // are all null attends to every token before it.
   virtual void attend(const LayerStep&, View q, const Selection&, View out) const;
 };
+
+// Rows [begin, begin + count) of a [T, H, D] view.
+View rows_of(View x, int64_t begin, int64_t count);
+
+// The cache as each new token of the step sees it: its own sequence, cut after the token. [T], in the step's frame.
+std::span<const KvPages> row_pages(const LayerStep&);
 
 }  // namespace lowkey

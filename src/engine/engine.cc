@@ -35,7 +35,7 @@ Engine::Engine(const Context& execution, const Model& model, const Tokenizer& to
       method_(method),
       context_(checked_context(options, model)),
       chunk_(options.chunk),
-      cache_(kv_shape(model.shape(), options.kv_type, context_)),
+      cache_(kv_shape(model.shape(), method, options.kv_type, context_)),
       sequence_(cache_.open()) {
   LK_REQUIRE(options.chunk >= 1, kInvalidArgument, "[engine] chunk={}, must be >= 1", options.chunk);
   LK_REQUIRE(tokenizer.vocabulary_size() <= model.shape().vocabulary, kCorruptFile,
@@ -70,8 +70,11 @@ bool Engine::read(const std::vector<int32_t>& tokens, std::span<float> logits, c
   // Keep what the cache and the prompt share, but compute the last token anew: its logits are wanted.
   const auto most = static_cast<size_t>(total - 1);
   const auto end = tokens.begin() + static_cast<int64_t>(std::min(most, cached_.size()));
-  const int64_t shared = std::mismatch(tokens.begin(), end, cached_.begin()).first - tokens.begin();
-  cache_.truncate(sequence_, shared);
+  int64_t shared = std::mismatch(tokens.begin(), end, cached_.begin()).first - tokens.begin();
+  // A method that evicts leaves no prefix behind, only the whole to go on from.
+  const bool evicted = cache_.position(sequence_) > cache_.length(sequence_);
+  if (evicted && shared < static_cast<int64_t>(cached_.size())) shared = 0;
+  if (!evicted || shared == 0) cache_.truncate(sequence_, shared);
   cached_.resize(static_cast<size_t>(shared));
   for (int64_t done = shared; done < total;) {
     if (events.cancelled && events.cancelled()) return false;

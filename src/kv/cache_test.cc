@@ -37,6 +37,43 @@ TEST(KvCache, RegionsOfLayersAndHeadsDoNotOverlap) {
   EXPECT_EQ(end - cache.pages(id, 0).base, cache.reserved_bytes());
 }
 
+TEST(KvCache, PlanesFollowThePages) {
+  KvShape shape = small_shape();
+  shape.plane_bytes = {100, 64};
+  KvCache cache(shape);
+  const auto id = cache.open();
+  ASSERT_TRUE(cache.grow(id, 64));
+  const std::byte* end[2] = {cache.pages(id, 0).planes[0].base, cache.pages(id, 0).planes[1].base};
+  for (int layer = 0; layer < 2; ++layer) {
+    const KvPages pages = cache.pages(id, layer);
+    for (int head = 0; head < 3; ++head)
+      for (int64_t page = 0; page < 16; ++page)
+        for (int plane = 0; plane < 2; ++plane) {
+          EXPECT_EQ(pages.plane_page(plane, head, page), end[plane]);
+          end[plane] += plane == 0 ? 128 : 64;  // whole cache lines
+        }
+  }
+  EXPECT_EQ(cache.plane_bytes_per_token(), (128 + 64) * 2 * 3 / 4);
+  shape.plane_bytes.assign(KvPages::kMaxPlanes + 1, 64);
+  EXPECT_THROW(KvCache{shape}, Error);
+}
+
+TEST(KvCache, PositionsGoOnAfterAnEviction) {
+  KvCache cache(small_shape());
+  const auto id = cache.open();
+  ASSERT_TRUE(cache.grow(id, 30));
+  cache.evict(id, 9);
+  EXPECT_EQ(cache.length(id), 9);
+  EXPECT_EQ(cache.position(id), 30);
+  EXPECT_EQ(cache.free_tokens(), 64 - 12);
+  cache.check_integrity();
+  EXPECT_THROW(cache.truncate(id, 8), Error);
+  ASSERT_TRUE(cache.grow(id, 1));
+  EXPECT_EQ(cache.position(id), 31);
+  cache.truncate(id, 0);
+  EXPECT_EQ(cache.position(id), 0);
+}
+
 TEST(KvCache, RefusesWhatDoesNotFitAndChangesNothing) {
   KvCache cache(small_shape());
   const auto a = cache.open(), b = cache.open();

@@ -38,7 +38,7 @@ void check(const Model& model, int64_t depth, int64_t count, const BenchModelOpt
 BenchModelResult measure(const Context& context, const Model& model, const Method& method, int64_t depth, int64_t count,
                          int64_t chunk, const BenchModelOptions& options, const BenchProgress& progress) {
   check(model, depth, count, options);
-  KvCache cache(kv_shape(model.shape(), options.kv_type, depth + count));
+  KvCache cache(kv_shape(model.shape(), method, options.kv_type, depth + count));
   const auto id = cache.open();
   fill(context, cache, id, depth);
   std::vector<int32_t> tokens(static_cast<size_t>(count));

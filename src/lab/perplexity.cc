@@ -18,7 +18,7 @@ class WindowScorer {
         model_(model),
         method_(method),
         chunk_(options.chunk),
-        cache_(kv_shape(model.shape(), options.kv_type, options.context)),
+        cache_(kv_shape(model.shape(), method, options.kv_type, options.context)),
         sequence_(cache_.open()),
         logits_(static_cast<size_t>(options.chunk) * static_cast<size_t>(model.shape().vocabulary)),
         rows_(static_cast<size_t>(options.chunk)) {

@@ -73,8 +73,8 @@ StepStatistics Llama::forward(const Context& context, const Method& method, KvCa
   int64_t row = 0;
   for (size_t b = 0; b < step.sequences.size(); ++b) {
     const auto [id, count] = step.sequences[b];
-    const int64_t start = cache.length(id) - count;
-    LK_REQUIRE(count >= 1 && start >= 0 && row + count <= rows, kInvalidArgument,
+    const int64_t start = cache.position(id) - count;
+    LK_REQUIRE(count >= 1 && cache.length(id) >= count && row + count <= rows, kInvalidArgument,
                "[forward] sequence {} has {} new of {} cached tokens, {} in the step", b, count, cache.length(id),
                rows);
     for (int32_t i = 0; i < count; ++i) positions[row++] = static_cast<int32_t>(start + i);
@@ -89,7 +89,9 @@ StepStatistics Llama::forward(const Context& context, const Method& method, KvCa
   for (int i = 0; i < shape_.attention.layers; ++i) {
     const Layer& layer = layers_[static_cast<size_t>(i)];
     for (size_t b = 0; b < step.sequences.size(); ++b) kv[b] = cache.pages(step.sequences[b].id, i);
+    Scratch::Frame layer_frame(context.scratch);
     const LayerStep layer_step{.context = context,
+                               .frame = layer_frame,
                                .shape = shape_.attention,
                                .layer = i,
                                .projections = layer.projections,
@@ -101,6 +103,7 @@ StepStatistics Llama::forward(const Context& context, const Method& method, KvCa
     statistics.attention_bytes += attend(layer_step, method, layer, x);
     feed_forward(context, layer, x);
   }
+  for (const StepSequence& s : step.sequences) cache.evict(s.id, method.kept(cache.length(s.id)));
   write_logits(context, step, x);
   return statistics;
 }
@@ -109,7 +112,7 @@ StepStatistics Llama::forward(const Context& context, const Method& method, KvCa
 int64_t Llama::attend(const LayerStep& step, const Method& method, const Layer& layer, View x) const {
   const AttentionShape& s = shape_.attention;
   const int64_t rows = x.rows();
-  Scratch::Frame frame(step.context.scratch);
+  Scratch::Frame& frame = step.frame;
   View h = frame.take_f32({rows, s.width});
   rmsnorm(step.context, {x, vector_view(layer.attention_norm), checkpoint_.config().norm_epsilon, h});
   const Qkv qkv{.q = frame.take_f32({rows, s.heads, s.head_dim}),

@@ -10,12 +10,15 @@ std::unique_ptr<Model> open_model(const std::filesystem::path& path) {
   return std::make_unique<Llama>(Checkpoint::open(path));
 }
 
-KvShape kv_shape(const ModelShape& shape, DType dtype, int64_t max_tokens) {
-  return {.layers = shape.attention.layers,
-          .kv_heads = shape.attention.kv_heads,
-          .head_dim = shape.attention.head_dim,
-          .dtype = dtype,
-          .max_tokens = max_tokens};
+KvShape kv_shape(const ModelShape& shape, const Method& method, DType dtype, int64_t max_tokens) {
+  KvShape kv{.layers = shape.attention.layers,
+             .kv_heads = shape.attention.kv_heads,
+             .head_dim = shape.attention.head_dim,
+             .dtype = dtype,
+             .max_tokens = max_tokens,
+             .plane_bytes = {}};
+  kv.plane_bytes = method.planes(shape.attention, dtype, kv.page_tokens);
+  return kv;
 }
 
 }  // namespace lowkey

@@ -44,7 +44,7 @@ class Model {
 
   virtual const ModelShape& shape() const noexcept = 0;
   // Throws kInvalidArgument (a token outside the vocabulary, counts that disagree). The cache's lengths must
-  // already count the step's tokens.
+  // already count the step's tokens; it must have been made for the same method (kv_shape).
   virtual StepStatistics forward(const Context&, const Method&, KvCache&, const Step&) const = 0;
   // "blk.0.attn_q.weight f32[512, 512]" and so on, for inspection.
   virtual std::vector<std::string> describe() const = 0;
@@ -56,7 +56,7 @@ class Model {
 // MODEL is a .gguf file or a Hugging Face folder. Throws kNotFound, kCorruptFile, kUnsupported.
 std::unique_ptr<Model> open_model(const std::filesystem::path&);
 
-// A cache for this model.
-KvShape kv_shape(const ModelShape&, DType, int64_t max_tokens);
+// A cache for this model and method.
+KvShape kv_shape(const ModelShape&, const Method&, DType, int64_t max_tokens);
 
 }  // namespace lowkey

@@ -5,12 +5,17 @@ set(ATTENTION_SOURCES
   cpu/prefill_block.cc
   cpu/prefill_block_amx.cc
   cpu/attention_prefill.cc
+  cpu/group_keys.cc
   cpu/kv_append.cc
   cpu/rope.cc
+  cpu/score_keys.cc
+  cpu/score_rows.cc
   ref/attention_decode.cc
   ref/attention_prefill.cc
+  ref/group_keys.cc
   ref/kv_append.cc
-  ref/rope.cc)
+  ref/rope.cc
+  ref/score_keys.cc)
 # GCC 12's own headers of AVX-512 intrinsics cause this warning.
 set_source_files_properties(cpu/prefill_block_amx.cc PROPERTIES
   COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>")

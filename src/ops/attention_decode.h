@@ -21,7 +21,7 @@ struct TokenList {
 struct AttentionDecodeArgs {
   View q;                             // [B, H, D] f32, rotated; head h reads KV head h / (H / KH)
   std::span<const KvPages> kv;        // [B]; length includes the query's own token
-  std::span<const TokenList> tokens;  // [B * KH], or empty: all tokens
+  std::span<const TokenList> tokens;  // [B * KH], or [B * H] (a list for each query head), or empty: all tokens
   float scale;                        // of the scores, usually 1 / sqrt(D)
   View out;                           // [B, H, D] f32
 };

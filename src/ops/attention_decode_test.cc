@@ -46,7 +46,8 @@ struct Batch {
     for (int64_t row = 0; row < size() * shape.heads; ++row) {
       const auto b = static_cast<size_t>(row / shape.heads);
       const int head = static_cast<int>(row % shape.heads) / group;
-      const TokenList list = tokens.empty() ? TokenList{} : tokens[b * static_cast<size_t>(shape.kv_heads) + head];
+      const auto lists = static_cast<int64_t>(tokens.size() / kv.size());
+      const TokenList list = tokens.empty() ? TokenList{} : tokens[static_cast<size_t>(row * lists / shape.heads)];
       attention_bound(kv[b], head, list, q.data() + row * shape.dim, scale, kEpsF32, bound.data());
       for (int d = 0; d < shape.dim; ++d) {
         const auto i = static_cast<size_t>(row * shape.dim + d);
@@ -112,6 +113,16 @@ TEST_P(AttentionDecode, ListsSelectTokens) {
   std::vector<TokenList> lists;
   for (const auto& list : ids) lists.push_back({list.data(), static_cast<int64_t>(list.size())});
   lists[0] = {};  // one of them reads all
+  batch.expect_within_bound(batch.run(2, lists), lists);
+}
+
+TEST_P(AttentionDecode, EveryQueryHeadMayHaveItsList) {
+  Batch batch(shape(), true);
+  std::vector<std::vector<int32_t>> ids;
+  for (int64_t length : shape().lengths)
+    for (int head = 0; head < shape().heads; ++head) ids.push_back(some_ids(length, static_cast<unsigned>(head)));
+  std::vector<TokenList> lists;
+  for (const auto& list : ids) lists.push_back({list.data(), static_cast<int64_t>(list.size())});
   batch.expect_within_bound(batch.run(2, lists), lists);
 }
 

@@ -16,9 +16,11 @@ namespace {
 
 void check_lists(const AttentionDecodeArgs& a) {
   if (a.tokens.empty() || a.kv.empty()) return;
-  const auto heads = static_cast<size_t>(a.kv[0].kv_heads);
-  LK_REQUIRE(a.tokens.size() == a.kv.size() * heads, kInvalidArgument,
-             "[attention_decode] {} token lists for {} sequences of {} KV heads", a.tokens.size(), a.kv.size(), heads);
+  const auto kv_heads = static_cast<size_t>(a.kv[0].kv_heads), query_heads = static_cast<size_t>(a.q.dim(1));
+  LK_REQUIRE(a.tokens.size() == a.kv.size() * kv_heads || a.tokens.size() == a.kv.size() * query_heads,
+             kInvalidArgument, "[attention_decode] {} token lists for {} sequences of {} KV heads and {} query heads",
+             a.tokens.size(), a.kv.size(), kv_heads, query_heads);
+  const size_t heads = a.tokens.size() / a.kv.size();
   for (size_t i = 0; i < a.tokens.size(); ++i) {
     const TokenList& list = a.tokens[i];
     if (list.ids == nullptr) continue;
@@ -46,14 +48,17 @@ void check(const AttentionDecodeArgs& a) {
   check_lists(a);
 }
 
-// The work of one call. Pair p = sequence * KH + KV head; its runs are [first_run[p], first_run[p + 1]).
+// The work of one call, for each pair of a sequence and a set of query heads that read the same tokens of the same KV
+// head: a KV head's whole group, or one head each. The runs of pair p are [first_run[p], first_run[p + 1]).
 class Plan {
  public:
   Plan(const AttentionDecodeArgs& a, Scratch::Frame& frame) : a_(a) {
-    kv_heads_ = a.kv[0].kv_heads;
+    const auto sequences = static_cast<int64_t>(a.kv.size());
+    lists_ = a.tokens.empty() ? a.kv[0].kv_heads : static_cast<int64_t>(a.tokens.size()) / sequences;
+    lists_per_head_ = lists_ / a.kv[0].kv_heads;
     dim_ = a.q.dim(2);
-    group_ = a.q.dim(1) / kv_heads_;
-    pairs_ = static_cast<int64_t>(a.kv.size()) * kv_heads_;
+    group_ = a.q.dim(1) / lists_;
+    pairs_ = sequences * lists_;
     first_run_ = frame.take<int64_t>(pairs_ + 1);
     pending_ = frame.take<int32_t>(pairs_);
     first_run_[0] = 0;
@@ -74,8 +79,8 @@ class Plan {
     const int64_t pair = std::upper_bound(first_run_, first_run_ + pairs_ + 1, run) - first_run_ - 1;
     const int64_t count = this->count(pair), length = decode_run(count);
     const int64_t begin = (run - first_run_[pair]) * length;
-    decode_chunk({.kv = &a_.kv[static_cast<size_t>(pair / kv_heads_)],
-                  .head = static_cast<int>(pair % kv_heads_),
+    decode_chunk({.kv = &a_.kv[static_cast<size_t>(pair / lists_)],
+                  .head = static_cast<int>(pair % lists_ / lists_per_head_),
                   .ids = a_.tokens.empty() ? nullptr : a_.tokens[static_cast<size_t>(pair)].ids,
                   .begin = begin,
                   .end = std::min(begin + length, count),
@@ -90,7 +95,7 @@ class Plan {
   int64_t count(int64_t pair) const noexcept {
     const auto p = static_cast<size_t>(pair);
     const bool listed = !a_.tokens.empty() && a_.tokens[p].ids != nullptr;
-    return listed ? a_.tokens[p].count : a_.kv[p / static_cast<size_t>(kv_heads_)].length;
+    return listed ? a_.tokens[p].count : a_.kv[p / static_cast<size_t>(lists_)].length;
   }
 
   float* state(int64_t run, int64_t g) const noexcept { return states_ + (run * group_ + g) * state_floats(dim_); }
@@ -113,7 +118,8 @@ class Plan {
   }
 
   const AttentionDecodeArgs& a_;
-  int64_t kv_heads_, dim_, group_, pairs_;
+  int64_t lists_, lists_per_head_;  // of a sequence, of a KV head
+  int64_t dim_, group_, pairs_;
   int64_t* first_run_;  // [pairs + 1]
   int32_t* pending_;    // [pairs], runs not finished yet
   float* q_;            // [B, H, D], scaled

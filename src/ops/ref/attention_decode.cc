@@ -36,9 +36,10 @@ void attention_decode(const AttentionDecodeArgs& a) noexcept {
     const KvPages& kv = a.kv[b];
     for (int64_t h = 0; h < heads; ++h) {
       const auto kv_head = static_cast<int>(h / (heads / kv.kv_heads));
-      const size_t pair = b * static_cast<size_t>(kv.kv_heads) + static_cast<size_t>(kv_head);
-      const TokenList list = a.tokens.empty() ? TokenList{} : a.tokens[pair];
       const int64_t row = static_cast<int64_t>(b) * heads + h;
+      const auto lists_per_row = static_cast<int64_t>(a.tokens.size() / a.kv.size());
+      const TokenList list =
+          a.tokens.empty() ? TokenList{} : a.tokens[static_cast<size_t>(row * lists_per_row / heads)];
       attend(kv, kv_head, list, a.q.f32_row(row), a.scale, a.out.f32_row(row));
     }
   }

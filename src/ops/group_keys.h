@@ -1,0 +1,18 @@
+// group_keys: from the scores of one KV head's query heads to one key per token, what selection ranks by:
+// key(t) = max over the heads of log2 softmax_t. Raw scores of different heads cannot be compared; probabilities can
+// (softmax per head, then the maximum over the group).
+#pragma once
+
+#include <cstdint>
+
+namespace lowkey {
+
+// scores: [heads, stride] f32 in units of log2; keys: out [count]. count >= 1, heads >= 1.
+// `keys` may be the first row of `scores`.
+void group_keys(const float* scores, int heads, int64_t stride, int64_t count, float* keys) noexcept;
+
+namespace ref {
+void group_keys(const float* scores, int heads, int64_t stride, int64_t count, float* keys) noexcept;
+}
+
+}  // namespace lowkey
