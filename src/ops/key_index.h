@@ -20,6 +20,7 @@
 namespace lowkey {
 
 inline constexpr int kIndexTileTokens = 64;
+inline constexpr int kMaxIndexNibbles = 256;  // their sums fit 16 bits
 
 struct IndexNibble {
   int begin = 0, width = 0;        // coordinates [begin, begin + width) of z
