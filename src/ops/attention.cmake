@@ -10,6 +10,7 @@ set(ATTENTION_SOURCES
   cpu/index_append.cc
   cpu/kv_append.cc
   cpu/rope.cc
+  cpu/rotate_heads.cc
   cpu/score_index.cc
   cpu/score_keys.cc
   cpu/score_rows.cc
@@ -20,6 +21,7 @@ set(ATTENTION_SOURCES
   ref/index_append.cc
   ref/kv_append.cc
   ref/rope.cc
+  ref/rotate_heads.cc
   ref/score_index.cc
   ref/score_keys.cc
   ref/select_tokens.cc)
