@@ -47,7 +47,8 @@ void run_model_bench(ModelBenchOptions& o, const char* what, Measure measure) {
                      {"results", nlohmann::json::array()}};
   for (int64_t depth : o.depths) {
     for (const std::string& spec : o.attention) {
-      const auto method = make_method(parse_attention_spec(spec));
+      const auto method =
+          make_method(parse_attention_spec(spec), {.shape = model->shape().attention, .calibration = nullptr});
       Progress progress(fmt::format("{} {} at {}", what, spec, depth), "runs");
       const BenchModelResult r = measure(*context, *model, *method, depth, o.count, o.bench, [&](int done, int total) {
         progress.update(done, total);

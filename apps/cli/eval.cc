@@ -27,7 +27,8 @@ struct EvalOptions {
 
 nlohmann::json evaluate(const EvalOptions& o, const Context& context, const Model& model, const Tokenizer& tokenizer,
                         const std::string& text, const std::string& spec) {
-  const auto method = make_method(parse_attention_spec(spec));
+  const auto method =
+      make_method(parse_attention_spec(spec), {.shape = model.shape().attention, .calibration = nullptr});
   Progress progress(spec, "tokens");
   const PerplexityResult r =
       perplexity(context, model, tokenizer, *method, text, o.perplexity, [&](int64_t done, int64_t total) {

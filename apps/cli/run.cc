@@ -107,8 +107,9 @@ void converse(const RunOptions& o, const Tokenizer& tokenizer, Engine& engine, s
 void run(RunOptions& o) {
   const auto context = make_context(o.common);
   o.engine.kv_type = parse_kv_type(o.common.kv_type);
-  const auto method = make_method(parse_attention_spec(o.common.attention));
+  const AttentionSpec spec = parse_attention_spec(o.common.attention);  // a slip is told before a model is opened
   const auto model = open_model(o.common.model);
+  const auto method = make_method(spec, {.shape = model->shape().attention, .calibration = nullptr});
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   if (o.interactive) {
     Engine engine(*context, *model, tokenizer, *method, o.engine);

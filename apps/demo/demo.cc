@@ -112,7 +112,8 @@ void time_steps(const Task& task, Engine& engine, Row& row) {
 
 Row measure(const Task& task, const std::string& spec) {
   Row row{.method = spec, .right = {}};
-  const auto method = make_method(parse_attention_spec(spec));
+  const auto method =
+      make_method(parse_attention_spec(spec), {.shape = task.model.shape().attention, .calibration = nullptr});
   Engine engine(task.context, task.model, task.tokenizer, *method, {});
   print_now(fmt::format("-- {}\n\n", spec));
   for (const Needle& needle : task.needles) {

@@ -1,25 +1,41 @@
 #include "attention/spec.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
-#include <span>
+#include <initializer_list>
+#include <vector>
 
 #include "attention/dense.h"
+#include "attention/exact_topk.h"
+#include "attention/streaming.h"
 #include "base/error.h"
 
 namespace lowkey {
 namespace {
 
-using Make = std::unique_ptr<Method> (*)(const AttentionSpec&);
+using Make = std::unique_ptr<Method> (*)(const AttentionSpec&, const MethodInputs&);
 
 struct Entry {
   std::string_view name;
-  std::span<const std::string_view> keys;
+  bool selective;  // has kSelectiveKeys too
+  std::initializer_list<std::string_view> keys;
   Make make;
 };
 
+template <typename M>
+std::unique_ptr<Method> make(const AttentionSpec& spec, const MethodInputs&) {
+  return M::make(spec);
+}
+
 // Every method that exists, with the keys it understands.
-constexpr Entry kMethods[] = {
-    {"dense", {}, [](const AttentionSpec&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
+const Entry kMethods[] = {
+    {"dense",
+     false,
+     {},
+     [](const AttentionSpec&, const MethodInputs&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
+    {"topk", true, {"heads"}, make<ExactTopk>},
+    {"streaming", false, {"sink", "recent", "prefill"}, make<Streaming>},
 };
 
 const Entry& find_method(std::string_view name) {
@@ -34,13 +50,12 @@ const Entry& find_method(std::string_view name) {
 }
 
 void check_key(const Entry& method, std::string_view key) {
-  std::string known;
-  for (std::string_view k : method.keys) {
-    if (k == key) return;
-    known += (known.empty() ? "" : ", ") + std::string(k);
-  }
-  throw Error(ErrorKind::kInvalidArgument, fmt::format("[attention] {} has no setting '{}'; it has: {}", method.name,
-                                                       key, known.empty() ? "none" : known));
+  std::vector<std::string_view> known(method.keys);
+  if (method.selective) known.insert(known.end(), std::begin(kSelectiveKeys), std::end(kSelectiveKeys));
+  if (std::find(known.begin(), known.end(), key) != known.end()) return;
+  throw Error(ErrorKind::kInvalidArgument,
+              fmt::format("[attention] {} has no setting '{}'; it has: {}", method.name, key,
+                          known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
 }
 
 }  // namespace
@@ -77,6 +92,8 @@ AttentionSpec parse_attention_spec(std::string_view text) {
   return spec;
 }
 
-std::unique_ptr<Method> make_method(const AttentionSpec& spec) { return find_method(spec.name).make(spec); }
+std::unique_ptr<Method> make_method(const AttentionSpec& spec, const MethodInputs& inputs) {
+  return find_method(spec.name).make(spec, inputs);
+}
 
 }  // namespace lowkey

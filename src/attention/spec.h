@@ -20,6 +20,15 @@ struct AttentionSpec {
 
 // Throws kInvalidArgument naming the allowed methods or keys.
 AttentionSpec parse_attention_spec(std::string_view text);
-std::unique_ptr<Method> make_method(const AttentionSpec&);
+
+struct Calibration;
+
+// What a method may need of the model that it serves.
+struct MethodInputs {
+  AttentionShape shape;
+  std::shared_ptr<const Calibration> calibration;  // null: none
+};
+// Throws kInvalidArgument for a value out of range, or when the method needs a calibration and there is none.
+std::unique_ptr<Method> make_method(const AttentionSpec&, const MethodInputs&);
 
 }  // namespace lowkey

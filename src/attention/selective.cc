@@ -1,0 +1,148 @@
+#include "attention/selective.h"
+
+#include <algorithm>
+
+#include "ops/select_tokens.h"
+
+namespace lowkey {
+namespace {
+
+constexpr int64_t kKeyFloats = int64_t{8} << 20;  // keys held at a time, unless one row takes more
+
+int64_t units(int64_t tokens, int unit) { return (tokens + unit - 1) / unit; }
+
+}  // namespace
+
+SelectiveOptions read_selective_options(const Settings& s, SelectiveOptions o) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  o.k = s.amount("k", o.k);
+  o.sink = s.integer("sink", o.sink, 0, kMost);
+  o.recent = s.integer("recent", o.recent, 0, kMost);
+  o.share = s.share("p", o.share);
+  o.least = s.amount("kmin", o.least);
+  o.min_tokens = s.integer("min", o.min_tokens, 0, kMost);
+  o.dense_layers = static_cast<int>(s.integer("dense_layers", o.dense_layers, 0, 1 << 20));
+  if (s.has("prefill")) {
+    const std::string mode = s.choice("prefill", {"dense", "sparse", "all"});
+    o.prefill = mode == "dense" ? PrefillMode::kDense : mode == "sparse" ? PrefillMode::kSparse : PrefillMode::kAll;
+  }
+  return o;
+}
+
+// The new tokens that select.
+struct Selective::Rows {
+  std::span<const KvPages> kv;            // [T], of all new tokens
+  View q;                                 // [T, H, D]
+  std::span<const int32_t> at;            // [N] which of them
+  std::span<int32_t*> ids;                // [N * lists]
+  std::span<const SelectBudget> budgets;  // [N], in units
+  int64_t lists;                          // of a token
+  int64_t longest;                        // tokens
+};
+
+bool Selective::selects(const LayerStep& step, size_t b, int64_t length) const noexcept {
+  const SelectiveOptions& o = options_;
+  if (step.counts[b] > 1) {
+    const bool first_chunk = step.kv[b].length == step.counts[b];
+    if (o.prefill == PrefillMode::kDense || (o.prefill == PrefillMode::kSparse && first_chunk)) return false;
+  }
+  return length >= o.min_tokens && o.k.of(length) + o.sink + o.recent < length;
+}
+
+Selection Selective::select(const LayerStep& step, View q) const {
+  if (step.layer < options_.dense_layers) return {};
+  const std::span<const KvPages> kv = row_pages(step);
+  const auto tokens = static_cast<int64_t>(kv.size());
+  Rows rows{.kv = kv, .q = q, .at = {}, .ids = {}, .budgets = {}, .lists = 0, .longest = 0};
+  rows.lists = options_.per_query_head ? step.shape.heads : step.shape.kv_heads;
+  auto* at = step.frame.take<int32_t>(tokens);
+  auto* budgets = step.frame.take<SelectBudget>(tokens);
+  size_t count = 0;
+  for (size_t b = 0, row = 0; b < step.kv.size(); ++b) {
+    for (int32_t i = 0; i < step.counts[b]; ++i, ++row) {
+      const int64_t length = kv[row].length;
+      if (!selects(step, b, length)) continue;
+      at[count] = static_cast<int32_t>(row);
+      budgets[count++] = {
+          .most = units(options_.k.of(length), unit()),
+          .least = std::min(units(options_.least.of(length), unit()), units(options_.k.of(length), unit())),
+          .sink = units(options_.sink, unit()),
+          .recent = units(options_.recent, unit()),
+          .share = static_cast<float>(options_.share)};
+      rows.longest = std::max(rows.longest, length);
+    }
+  }
+  if (count == 0) return {};
+  rows.at = {at, count}, rows.budgets = {budgets, count};
+
+  Selection selection;
+  auto* lists = step.frame.take<TokenList>(tokens * rows.lists);
+  for (int64_t i = 0; i < tokens * rows.lists; ++i)
+    lists[i] = {.ids = nullptr, .count = kv[static_cast<size_t>(i / rows.lists)].length};
+  auto* ids = step.frame.take<int32_t*>(static_cast<int64_t>(count) * rows.lists);
+  for (size_t n = 0; n < count; ++n) {
+    const SelectBudget& b = budgets[n];
+    const int64_t length = kv[static_cast<size_t>(at[n])].length;
+    const int64_t room = std::min(length, (b.most + b.sink + b.recent) * unit());
+    for (int64_t l = 0; l < rows.lists; ++l)
+      ids[static_cast<int64_t>(n) * rows.lists + l] = step.frame.take<int32_t>(room);
+    selection.index_bytes += score_bytes(step, length) * step.shape.kv_heads;
+  }
+  rows.ids = {ids, count * static_cast<size_t>(rows.lists)};
+  selection.tokens = {lists, static_cast<size_t>(tokens * rows.lists)};
+  rank(step, rows, {lists, static_cast<size_t>(tokens * rows.lists)});
+  return selection;
+}
+
+namespace {
+
+// The ids of units become those of their tokens, in place, from the last to the first.
+TokenList expand(TokenList list, int unit, int64_t length, int32_t* ids) {
+  if (list.ids == nullptr) return {.ids = nullptr, .count = length};
+  if (unit == 1) return list;
+  const int64_t last = std::min<int64_t>(unit, length - int64_t{list.ids[list.count - 1]} * unit);
+  const int64_t count = (list.count - 1) * unit + last;
+  for (int64_t i = count - 1; i >= 0; --i) ids[i] = ids[i / unit] * unit + static_cast<int32_t>(i % unit);
+  return {.ids = ids, .count = count};
+}
+
+}  // namespace
+
+// A batch of rows at a time: their keys, their selection, and the lists of units as lists of tokens.
+void Selective::rank(const LayerStep& step, const Rows& rows, std::span<TokenList> lists) const {
+  const int64_t heads = step.shape.heads, dim = step.shape.head_dim, most_units = units(rows.longest, unit());
+  const auto count = static_cast<int64_t>(rows.at.size());
+  const int64_t batch = std::clamp<int64_t>(kKeyFloats / (rows.lists * most_units), 1, count);
+  Scratch::Frame frame(step.context.scratch);
+  View keys = frame.take_f32({batch, rows.lists, most_units});
+  View q = frame.take_f32({batch, heads, dim});
+  auto* kv = frame.take<KvPages>(batch);
+  auto* lengths = frame.take<int64_t>(batch * rows.lists);
+  auto* budgets = frame.take<SelectBudget>(batch * rows.lists);
+  auto* chosen = frame.take<TokenList>(batch * rows.lists);
+  for (int64_t first = 0; first < count; first += batch) {
+    const int64_t n = std::min(batch, count - first), pairs = n * rows.lists;
+    for (int64_t i = 0; i < n; ++i) {
+      const int32_t row = rows.at[static_cast<size_t>(first + i)];
+      kv[i] = rows.kv[static_cast<size_t>(row)];
+      std::copy_n(rows.q.f32() + row * heads * dim, heads * dim, q.f32() + i * heads * dim);
+      std::fill_n(lengths + i * rows.lists, rows.lists, units(kv[i].length, unit()));
+      std::fill_n(budgets + i * rows.lists, rows.lists, rows.budgets[static_cast<size_t>(first + i)]);
+    }
+    score(step, {kv, static_cast<size_t>(n)}, f32_view(q.f32(), {n, heads, dim}),
+          f32_view(keys.f32(), {n, rows.lists, most_units}));
+    const auto ids = rows.ids.subspan(static_cast<size_t>(first * rows.lists), static_cast<size_t>(pairs));
+    select_tokens(step.context, {.keys = f32_view(keys.f32(), {pairs, most_units}),
+                                 .lengths = {lengths, static_cast<size_t>(pairs)},
+                                 .budgets = {budgets, static_cast<size_t>(pairs)},
+                                 .ids = ids,
+                                 .lists = {chosen, static_cast<size_t>(pairs)}});
+    for (int64_t i = 0; i < pairs; ++i) {
+      const int64_t row = rows.at[static_cast<size_t>(first + i / rows.lists)];
+      lists[static_cast<size_t>(row * rows.lists + i % rows.lists)] =
+          expand(chosen[i], unit(), kv[i / rows.lists].length, ids[static_cast<size_t>(i)]);
+    }
+  }
+}
+
+}  // namespace lowkey

@@ -1,0 +1,58 @@
+// Selective: what all methods share that rank the cached tokens and read the best of them: how many, which always,
+// when to read everything after all. A method adds only its ranking.
+#pragma once
+
+#include <string_view>
+
+#include "attention/method.h"
+#include "attention/settings.h"
+
+namespace lowkey {
+
+enum class PrefillMode {
+  kDense,   // prompts read everything
+  kSparse,  // chunks past the first select
+  kAll,     // every row of a prompt selects, as the papers evaluate
+};
+
+struct SelectiveOptions {
+  Amount k = part(1. / 16);       // tokens chosen besides sink and recent
+  int64_t sink = 4, recent = 64;  // always read: the first, the last
+  double share = 1;               // p: below 1, only as many of the k as hold this share of the estimated mass
+  Amount least = tokens(128);     // kmin: with p, at least
+  int dense_layers = 0;           // the first layers read everything
+  int64_t min_tokens = 0;         // shorter sequences are read whole
+  PrefillMode prefill = PrefillMode::kDense;
+  bool per_query_head = false;  // a list for each query head instead of one for its group
+};
+
+// The settings that every such method has, and their names for the spec.
+inline constexpr std::string_view kSelectiveKeys[] = {"k",    "sink", "recent",       "p",
+                                                      "kmin", "min",  "dense_layers", "prefill"};
+SelectiveOptions read_selective_options(const Settings&, SelectiveOptions defaults);
+
+class Selective : public Method {
+ public:
+  explicit Selective(const SelectiveOptions& options) : options_(options) {}
+
+  Selection select(const LayerStep&, View q) const final;
+
+ protected:
+  const SelectiveOptions& options() const noexcept { return options_; }
+  // Tokens that are ranked and chosen together, from the start of the sequence on.
+  virtual int unit() const noexcept { return 1; }
+  // The ranking. rows: [N] the cache as each row sees it; q: [N, H, D]; keys: out [N, KH, units] f32 ([N, H, units]
+  // per query head): the higher, the sooner read (score_keys.h). Called outside parallel regions.
+  virtual void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys) const = 0;
+  // What ranking `length` tokens of a KV head reads.
+  virtual int64_t score_bytes(const LayerStep&, int64_t length) const noexcept = 0;
+
+ private:
+  struct Rows;
+  bool selects(const LayerStep&, size_t sequence, int64_t length) const noexcept;
+  void rank(const LayerStep&, const Rows&, std::span<TokenList> lists) const;
+
+  SelectiveOptions options_;
+};
+
+}  // namespace lowkey
