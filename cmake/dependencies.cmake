@@ -1,6 +1,7 @@
 # What lowkey stands on, all of it Debian packages (tools/install_packages.sh lists them).
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
+find_package(Eigen3 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)

@@ -3,7 +3,7 @@
 # Usage: tools/install_packages.sh GROUP...     GROUP: build | bench | fuzz | check
 set -euo pipefail
 
-build="g++ cmake ninja-build pkg-config ccache libhwy-dev nlohmann-json3-dev libcli11-dev
+build="g++ cmake ninja-build pkg-config ccache libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
        libfmt-dev libpcre2-dev libutf8proc-dev libgtest-dev"
 bench="git python3"
 fuzz="clang-19 libclang-rt-19-dev"  # clang's sanitizers
