@@ -38,6 +38,8 @@ int64_t Selection::bytes_read(const LayerStep& step) const noexcept {
 
 std::vector<int64_t> Method::planes(const AttentionShape&, DType, int) const { return {}; }
 
+void Method::to_cache_space(const LayerStep&, View) const {}
+
 void Method::project(const LayerStep& step, View x, const Qkv& qkv) const {
   const int64_t rows = x.rows();
   const auto flat = [rows](View v) { return f32_view(v.f32(), {rows, v.dim(1) * v.dim(2)}); };

@@ -72,6 +72,13 @@ class Method {
   // it wants to keep to the front by then, in every layer. Default: all.
   virtual int64_t kept(int64_t length) const noexcept { return length; }
 
+  // Whether K, V and side data of a sequence follow from its keys and values alone, so that append() may write the same
+  // tokens again from a copy of them. False when they remember what queries read.
+  virtual bool replays() const noexcept { return true; }
+  // Turns queries into the space in which this method keeps keys, in place; their products are unchanged.
+  // q: [T, H, D]. Default: nothing, keys are kept as they are.
+  virtual void to_cache_space(const LayerStep&, View q) const;
+
   // x: [T, C] -> qkv, q and k rotated. Default: three products and RoPE.
   virtual void project(const LayerStep&, View x, const Qkv& qkv) const;
   // Writes K and V (and a method's side data) of the step's tokens. Default: ops/kv_append.

@@ -49,9 +49,14 @@ const Entry& find_method(std::string_view name) {
   return *found;
 }
 
+std::vector<std::string_view> keys_of(const Entry& method) {
+  std::vector<std::string_view> keys(method.keys);
+  if (method.selective) keys.insert(keys.end(), std::begin(kSelectiveKeys), std::end(kSelectiveKeys));
+  return keys;
+}
+
 void check_key(const Entry& method, std::string_view key) {
-  std::vector<std::string_view> known(method.keys);
-  if (method.selective) known.insert(known.end(), std::begin(kSelectiveKeys), std::end(kSelectiveKeys));
+  const std::vector<std::string_view> known = keys_of(method);
   if (std::find(known.begin(), known.end(), key) != known.end()) return;
   throw Error(ErrorKind::kInvalidArgument,
               fmt::format("[attention] {} has no setting '{}'; it has: {}", method.name, key,
@@ -89,6 +94,12 @@ AttentionSpec parse_attention_spec(std::string_view text) {
                "[attention] '{}' is given twice in '{}'", key, text);
     rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
   }
+  return spec;
+}
+
+AttentionSpec with_every_row(AttentionSpec spec) {
+  const std::vector<std::string_view> known = keys_of(find_method(spec.name));
+  if (std::find(known.begin(), known.end(), "prefill") != known.end()) spec.settings["prefill"] = "all";
   return spec;
 }
 

@@ -21,6 +21,10 @@ struct AttentionSpec {
 // Throws kInvalidArgument naming the allowed methods or keys.
 AttentionSpec parse_attention_spec(std::string_view text);
 
+// The same, but with every row of a prompt selecting for itself (prefill=all), where the method can: how the papers
+// evaluate.
+AttentionSpec with_every_row(AttentionSpec);
+
 struct Calibration;
 
 // What a method may need of the model that it serves.
