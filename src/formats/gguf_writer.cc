@@ -1,17 +1,12 @@
 #include "formats/gguf_writer.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <set>
-#include <system_error>
 
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/view.h"
 #include "formats/gguf_types.h"
+#include "formats/new_file.h"
 
 namespace lowkey {
 namespace {
@@ -38,8 +33,9 @@ void append(std::string& out, const std::string& text) {
 }  // namespace
 
 struct GgufWriter::Impl {
-  std::filesystem::path path, partial;
-  int descriptor = -1;
+  explicit Impl(const std::filesystem::path& path) : file(path, "gguf") {}
+
+  NewFile file;
   std::string pairs, infos;  // the two parts of the head, as they will lie in the file
   uint64_t pair_count = 0;
   std::set<std::string> keys, names;
@@ -48,7 +44,7 @@ struct GgufWriter::Impl {
   size_t written = 0;       // tensors
   bool head_done = false;
 
-  std::string place() const { return "[gguf] " + printable(path.string(), 300); }
+  const std::string& place() const { return file.place(); }
 
   void open_key(const std::string& key, GgufType type) {
     LK_REQUIRE(!head_done, kInvalidArgument, "{}: '{}' set after the first write", place(), printable(key));
@@ -65,20 +61,9 @@ struct GgufWriter::Impl {
     append(pairs, uint64_t{count});
   }
 
-  void put(const void* data, size_t size) {
-    const auto* bytes = static_cast<const char*>(data);
-    while (size > 0) {
-      const ssize_t n = ::write(descriptor, bytes, size);
-      if (n < 0 && errno == EINTR) continue;
-      LK_REQUIRE(n > 0, kOutOfMemory, "{}: cannot be written: {}", place(), std::generic_category().message(errno));
-      bytes += n;
-      size -= static_cast<size_t>(n);
-    }
-  }
-
   void put_padding(size_t size) {
     constexpr char kZeros[kPadding] = {};
-    put(kZeros, (kPadding - size % kPadding) % kPadding);
+    file.write(kZeros, (kPadding - size % kPadding) % kPadding);
   }
 
   void put_head() {
@@ -89,26 +74,15 @@ struct GgufWriter::Impl {
     append(head, pair_count);
     head += pairs;
     head += infos;
-    put(head.data(), head.size());
+    file.write(head.data(), head.size());
     if (!tensors.empty()) put_padding(head.size());
     head_done = true;
   }
 };
 
-GgufWriter::GgufWriter(const std::filesystem::path& path) : impl_(std::make_unique<Impl>()) {
-  impl_->path = path;
-  impl_->partial = path;
-  impl_->partial += ".partial";
-  impl_->descriptor = open(impl_->partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-  LK_REQUIRE(impl_->descriptor >= 0, kNotFound, "{}: cannot be created: {}", impl_->place(),
-             std::generic_category().message(errno));
-}
+GgufWriter::GgufWriter(const std::filesystem::path& path) : impl_(std::make_unique<Impl>(path)) {}
 
-GgufWriter::~GgufWriter() {
-  if (impl_->descriptor < 0) return;
-  close(impl_->descriptor);
-  unlink(impl_->partial.c_str());
-}
+GgufWriter::~GgufWriter() = default;
 
 void GgufWriter::set(const std::string& key, uint32_t value) {
   impl_->open_key(key, GgufType::kUint32);
@@ -178,7 +152,7 @@ void GgufWriter::write(const std::string& tensor, std::span<const std::byte> byt
   LK_REQUIRE(static_cast<int64_t>(bytes.size()) == next.bytes, kInvalidArgument, "{} bytes = {}, must be {}", place,
              bytes.size(), next.bytes);
   impl_->put_head();
-  impl_->put(bytes.data(), bytes.size());
+  impl_->file.write(bytes.data(), bytes.size());
   impl_->put_padding(bytes.size());
   ++impl_->written;
 }
@@ -187,13 +161,7 @@ void GgufWriter::finish() {
   LK_REQUIRE(impl_->written == impl_->tensors.size(), kInvalidArgument, "{}: tensors written = {}, must be {}",
              impl_->place(), impl_->written, impl_->tensors.size());
   impl_->put_head();
-  // On disk before it gets its name, so that no crash leaves half a file under it.
-  LK_REQUIRE(fsync(impl_->descriptor) == 0, kOutOfMemory, "{}: cannot be written: {}", impl_->place(),
-             std::generic_category().message(errno));
-  LK_REQUIRE(rename(impl_->partial.c_str(), impl_->path.c_str()) == 0, kNotFound, "{}: cannot be put in place: {}",
-             impl_->place(), std::generic_category().message(errno));
-  close(impl_->descriptor);
-  impl_->descriptor = -1;
+  impl_->file.finish();
 }
 
 }  // namespace lowkey
