@@ -8,6 +8,7 @@ set(ATTENTION_SOURCES
   cpu/attention_prefill.cc
   cpu/group_keys.cc
   cpu/index_append.cc
+  cpu/index_scan.cc
   cpu/kv_append.cc
   cpu/rope.cc
   cpu/rotate_heads.cc

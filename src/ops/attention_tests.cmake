@@ -3,3 +3,6 @@ lowkey_test(attention_test
     rotate_heads_test.cc
     score_keys_test.cc
   LIBRARIES lowkey_ops lowkey_base)
+lowkey_test(key_index_test
+  SOURCES index_append_test.cc score_index_test.cc
+  LIBRARIES lowkey_ops lowkey_base)
