@@ -8,6 +8,7 @@
 #include "apps/cli/options.h"
 #include "apps/cli/verbs.h"
 #include "base/isa.h"
+#include "lab/bench_selection.h"
 
 namespace lowkey::cli {
 namespace {
@@ -15,6 +16,7 @@ namespace {
 struct AttentionBenchOptions {
   CommonOptions common;
   BenchAttentionOptions bench;
+  std::vector<std::string> attention;
   bool prefill = false;
 };
 
@@ -43,6 +45,50 @@ void print_row(const BenchAttentionResult& r, bool prefill) {
         r.share_of_probe() * 100, r.probe_bytes_per_second * 1e-9);
 }
 
+nlohmann::json to_json(const BenchSelectionResult& r) {
+  const auto gigabytes = [](int64_t bytes, double seconds) {
+    return seconds > 0 ? static_cast<double>(bytes) / seconds * 1e-9 : 0.;
+  };
+  return {{"attention", r.name},
+          {"context", r.context},
+          {"microseconds", r.seconds * 1e6},
+          {"score_microseconds", r.score_seconds * 1e6},
+          {"select_microseconds", r.select_seconds * 1e6},
+          {"attend_microseconds", r.attend_seconds * 1e6},
+          {"append_microseconds", r.append_seconds * 1e6},
+          {"score_bytes", r.score_bytes},
+          {"attend_bytes", r.attend_bytes},
+          {"score_gigabytes_per_second", gigabytes(r.score_bytes, r.score_seconds)},
+          {"attend_gigabytes_per_second", gigabytes(r.attend_bytes, r.attend_seconds)},
+          {"probe_gigabytes_per_second", r.probe_bytes_per_second * 1e-9}};
+}
+
+// Methods side by side; the first of them is what the others are compared with.
+void run_methods(const AttentionBenchOptions& o, const Context& context, nlohmann::json& all) {
+  const AttentionShape shape{1, o.bench.heads, o.bench.kv_heads, o.bench.head_dim, o.bench.heads * o.bench.head_dim};
+  std::vector<std::unique_ptr<Method>> methods;
+  std::vector<BenchedMethod> benched;
+  for (const std::string& spec : o.attention) {
+    methods.push_back(make_method(parse_attention_spec(spec), {.shape = shape, .calibration = nullptr}));
+    benched.push_back({spec, methods.back().get()});
+  }
+  if (!o.common.json)
+    fmt::print("{:>8} {:<28} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9}\n", "tokens", "attention", "us",
+               "times", "rank us", "choose us", "read us", "rank MB", "GB/s", "read MB", "GB/s");
+  double first = 0;
+  for (const BenchSelectionResult& r : bench_selection(context, o.bench, benched)) {
+    const nlohmann::json json = to_json(r);
+    all["results"].push_back(json);
+    if (o.common.json) continue;
+    if (r.name == o.attention.front()) first = r.seconds;
+    fmt::print("{:>8} {:<28} {:>9.1f} {:>7.2f} {:>9.1f} {:>9.1f} {:>9.1f} {:>7.1f} {:>7.1f} {:>7.1f} {:>9.1f}\n",
+               r.context, r.name, r.seconds * 1e6, first / r.seconds, r.score_seconds * 1e6, r.select_seconds * 1e6,
+               r.attend_seconds * 1e6, static_cast<double>(r.score_bytes) * 1e-6,
+               json["score_gigabytes_per_second"].get<double>(), static_cast<double>(r.attend_bytes) * 1e-6,
+               json["attend_gigabytes_per_second"].get<double>());
+  }
+}
+
 void run(AttentionBenchOptions& o) {
   const auto context = make_context(o.common);
   o.bench.kv_type = parse_kv_type(o.common.kv_type);
@@ -54,6 +100,11 @@ void run(AttentionBenchOptions& o) {
                      {"isa", name(active_isa())},
                      {"threads", context->threads.count()},
                      {"results", nlohmann::json::array()}};
+  if (!o.attention.empty()) {
+    run_methods(o, *context, all);
+    if (o.common.json) fmt::print("{}\n", all.dump(2));
+    return;
+  }
   const auto results =
       o.prefill ? bench_attention_prefill(*context, o.bench) : bench_attention_decode(*context, o.bench);
   for (const BenchAttentionResult& r : results) {
@@ -77,6 +128,8 @@ void add_bench_attention(CLI::App& bench) {
       ->capture_default_str();
   verb->add_option("--kv-type", options->common.kv_type, "f16, bf16 or f32")->capture_default_str();
   verb->add_option("-r,--repetitions", b.repetitions, "runs; the median is shown")->capture_default_str();
+  verb->add_option("--attention", options->attention,
+                   "methods to time side by side, each with its ranking, choosing and reading apart");
   verb->add_flag("--prefill", options->prefill, "a chunk of a prompt instead of one token");
   verb->add_option("--chunk", b.prompt_chunk, "tokens of that chunk")->capture_default_str();
   add_execution(*verb, options->common);

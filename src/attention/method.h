@@ -56,6 +56,8 @@ struct Qkv {
 struct Selection {
   std::span<const TokenList> tokens;  // [T * KH] or [T * H], or empty: every token before it
   int64_t index_bytes = 0;            // read to find them
+  double score_seconds = 0;           // ranking all cached tokens
+  double select_seconds = 0;          // choosing among them
 
   // Bytes that finding and reading them takes from memory, in this layer.
   int64_t bytes_read(const LayerStep&) const noexcept;

@@ -1,6 +1,7 @@
 #include "attention/selective.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "ops/select_tokens.h"
 
@@ -8,6 +9,8 @@ namespace lowkey {
 namespace {
 
 constexpr int64_t kKeyFloats = int64_t{8} << 20;  // keys held at a time, unless one row takes more
+
+double seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
 int64_t units(int64_t tokens, int unit) { return (tokens + unit - 1) / unit; }
 
@@ -90,7 +93,7 @@ Selection Selective::select(const LayerStep& step, View q) const {
   }
   rows.ids = {ids, count * static_cast<size_t>(rows.lists)};
   selection.tokens = {lists, static_cast<size_t>(tokens * rows.lists)};
-  rank(step, rows, {lists, static_cast<size_t>(tokens * rows.lists)});
+  rank(step, rows, lists, selection);
   return selection;
 }
 
@@ -109,7 +112,7 @@ TokenList expand(TokenList list, int unit, int64_t length, int32_t* ids) {
 }  // namespace
 
 // A batch of rows at a time: their keys, their selection, and the lists of units as lists of tokens.
-void Selective::rank(const LayerStep& step, const Rows& rows, std::span<TokenList> lists) const {
+void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, Selection& selection) const {
   const int64_t heads = step.shape.heads, dim = step.shape.head_dim, most_units = units(rows.longest, unit());
   const auto count = static_cast<int64_t>(rows.at.size());
   const int64_t batch = std::clamp<int64_t>(kKeyFloats / (rows.lists * most_units), 1, count);
@@ -129,8 +132,10 @@ void Selective::rank(const LayerStep& step, const Rows& rows, std::span<TokenLis
       std::fill_n(lengths + i * rows.lists, rows.lists, units(kv[i].length, unit()));
       std::fill_n(budgets + i * rows.lists, rows.lists, rows.budgets[static_cast<size_t>(first + i)]);
     }
+    const auto start = std::chrono::steady_clock::now();
     score(step, {kv, static_cast<size_t>(n)}, f32_view(q.f32(), {n, heads, dim}),
           f32_view(keys.f32(), {n, rows.lists, most_units}));
+    const auto scored = std::chrono::steady_clock::now();
     const auto ids = rows.ids.subspan(static_cast<size_t>(first * rows.lists), static_cast<size_t>(pairs));
     select_tokens(step.context, {.keys = f32_view(keys.f32(), {pairs, most_units}),
                                  .lengths = {lengths, static_cast<size_t>(pairs)},
@@ -139,9 +144,11 @@ void Selective::rank(const LayerStep& step, const Rows& rows, std::span<TokenLis
                                  .lists = {chosen, static_cast<size_t>(pairs)}});
     for (int64_t i = 0; i < pairs; ++i) {
       const int64_t row = rows.at[static_cast<size_t>(first + i / rows.lists)];
-      lists[static_cast<size_t>(row * rows.lists + i % rows.lists)] =
+      lists[row * rows.lists + i % rows.lists] =
           expand(chosen[i], unit(), kv[i / rows.lists].length, ids[static_cast<size_t>(i)]);
     }
+    selection.score_seconds += seconds(scored - start);
+    selection.select_seconds += seconds(std::chrono::steady_clock::now() - scored);
   }
 }
 

@@ -50,7 +50,7 @@ class Selective : public Method {
  private:
   struct Rows;
   bool selects(const LayerStep&, size_t sequence, int64_t length) const noexcept;
-  void rank(const LayerStep&, const Rows&, std::span<TokenList> lists) const;
+  void rank(const LayerStep&, const Rows&, TokenList* lists, Selection&) const;
 
   SelectiveOptions options_;
 };

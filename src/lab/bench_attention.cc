@@ -14,12 +14,8 @@
 #include "ops/kv_append.h"
 
 namespace lowkey {
-namespace {
 
-constexpr int64_t kWorkingSet = int64_t{512} << 20;  // bytes of cache gone through in turn
-constexpr int64_t kFillTokens = 1024;
-
-void check(const BenchAttentionOptions& o) {
+void check_bench_attention(const BenchAttentionOptions& o) {
   LK_REQUIRE(o.heads >= 1 && o.kv_heads >= 1 && o.heads % o.kv_heads == 0, kInvalidArgument,
              "[bench attention] heads={} kv_heads={}, must be a multiple", o.heads, o.kv_heads);
   LK_REQUIRE(o.head_dim >= 8 && o.head_dim % 8 == 0, kInvalidArgument,
@@ -29,6 +25,11 @@ void check(const BenchAttentionOptions& o) {
   for (int64_t context : o.contexts)
     LK_REQUIRE(context >= 1, kInvalidArgument, "[bench attention] context={}, must be >= 1", context);
 }
+
+namespace {
+
+constexpr int64_t kWorkingSet = int64_t{512} << 20;  // bytes of cache gone through in turn
+constexpr int64_t kFillTokens = 1024;
 
 std::vector<float> random_normal(int64_t n) {
   std::mt19937 random(1);
@@ -131,7 +132,7 @@ BenchAttentionResult time_prefill(const Context& context, const BenchAttentionOp
 }  // namespace
 
 std::vector<BenchAttentionResult> bench_attention_decode(const Context& context, const BenchAttentionOptions& o) {
-  check(o);
+  check_bench_attention(o);
   DramProbe probe(context);
   std::vector<BenchAttentionResult> results;
   for (int64_t s : o.contexts) results.push_back(time_decode(context, o, probe, s));
@@ -139,7 +140,7 @@ std::vector<BenchAttentionResult> bench_attention_decode(const Context& context,
 }
 
 std::vector<BenchAttentionResult> bench_attention_prefill(const Context& context, const BenchAttentionOptions& o) {
-  check(o);
+  check_bench_attention(o);
   DramProbe probe(context);
   std::vector<BenchAttentionResult> results;
   for (int64_t s : o.contexts) results.push_back(time_prefill(context, o, probe, s));

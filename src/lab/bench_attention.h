@@ -22,6 +22,9 @@ struct BenchAttentionOptions {
   int64_t prompt_chunk = 512;                           // T of a prompt step
 };
 
+// Throws kInvalidArgument for a shape or context out of range.
+void check_bench_attention(const BenchAttentionOptions&);
+
 struct BenchAttentionResult {
   int64_t context = 0;                // S
   double seconds = 0;                 // of one layer and token (decode) or chunk (prefill): the median
