@@ -15,6 +15,7 @@ set(ATTENTION_SOURCES
   cpu/score_index.cc
   cpu/score_keys.cc
   cpu/score_rows.cc
+  cpu/select_row.cc
   cpu/select_tokens.cc
   ref/attention_decode.cc
   ref/attention_prefill.cc

@@ -4,5 +4,5 @@ lowkey_test(attention_test
     score_keys_test.cc
   LIBRARIES lowkey_ops lowkey_base)
 lowkey_test(key_index_test
-  SOURCES index_append_test.cc score_index_test.cc
+  SOURCES index_append_test.cc score_index_test.cc select_tokens_test.cc
   LIBRARIES lowkey_ops lowkey_base)

@@ -1,6 +1,9 @@
 #include "ops/select_tokens.h"
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "ops/cpu/select_row.h"
 
 namespace lowkey {
 namespace {
@@ -27,9 +30,27 @@ void check(const SelectTokensArgs& a) {
 
 }  // namespace
 
-void select_tokens(const Context&, const SelectTokensArgs& a) {
+void select_tokens(const Context& context, const SelectTokensArgs& a) {
   check(a);
-  ref::select_tokens(a);
+  if (a.lengths.empty()) return;
+  const int64_t room = select_room(*std::max_element(a.lengths.begin(), a.lengths.end()));
+  const auto shares = [](const SelectBudget& b) { return b.share < 1; };
+  const bool weighs = std::any_of(a.budgets.begin(), a.budgets.end(), shares);
+  const int threads = context.threads.count();
+  Scratch::Frame frame(context.scratch);
+  auto* candidates = frame.take<int32_t>(threads * room);
+  auto* candidate_keys = frame.take<float>(threads * room);
+  auto* weights = weighs ? frame.take<float>(threads * room) : nullptr;
+  context.threads.dynamic(static_cast<int64_t>(a.lengths.size()), [&](int64_t i, int thread) {
+    const auto n = static_cast<size_t>(i);
+    a.lists[n] = select_row({.keys = a.keys.f32_row(i),
+                             .length = a.lengths[n],
+                             .budget = &a.budgets[n],
+                             .ids = a.ids[n],
+                             .candidates = candidates + thread * room,
+                             .candidate_keys = candidate_keys + thread * room,
+                             .weights = weights ? weights + thread * room : nullptr});
+  });
 }
 
 }  // namespace lowkey
