@@ -23,6 +23,7 @@ struct AttentionShape {
   int kv_heads = 0;  // KH, divides H
   int head_dim = 0;  // D
   int width = 0;     // C
+  RopeLayout rope_layout = RopeLayout::kHalf;
 };
 
 // The weights of one layer's projections, rows as outputs.

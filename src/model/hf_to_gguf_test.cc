@@ -7,6 +7,7 @@
 
 #include "formats/test_folder.h"
 #include "model/checkpoint.h"
+#include "model/model.h"
 #include "model/tokenizer_loader.h"
 #include "ops/quantize.h"
 
@@ -48,6 +49,12 @@ TEST_P(HfToGguf, KeepsHyperparametersAndFrequencies) {
   ASSERT_EQ(expected.size(), actual.size());
   for (size_t i = 0; i < expected.size(); ++i)  // a factor is rounded, and so is the frequency divided by it
     EXPECT_NEAR(actual[i], expected[i], 2 * std::numeric_limits<float>::epsilon() * expected[i]) << i;
+}
+
+TEST_P(HfToGguf, TheFingerprintStays) {
+  const std::string fingerprint = open_model(kData / GetParam())->fingerprint();
+  for (DType type : {DType::kF32, DType::kBF16, DType::kQ8_0})
+    EXPECT_EQ(open_model(convert(type))->fingerprint(), fingerprint) << name(type);
 }
 
 TEST_P(HfToGguf, PairsOfARotationBecomeNeighbours) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/fnv1a.h"
 #include "ops/add.h"
 #include "ops/embed.h"
 #include "ops/matmul.h"
@@ -33,7 +34,7 @@ View vector_view(const std::vector<float>& values) {
 
 Llama::Llama(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)) {
   const LlamaConfig& c = checkpoint_.config();
-  shape_ = {.attention = {c.layers, c.heads, c.kv_heads, c.head_dim, c.width},
+  shape_ = {.attention = {c.layers, c.heads, c.kv_heads, c.head_dim, c.width, c.rope_layout},
             .vocabulary = c.vocabulary,
             .context = c.context};
   embedding_ = checkpoint_.require("token_embd.weight", {c.vocabulary, c.width});
@@ -181,6 +182,19 @@ int64_t Llama::weight_bytes() const noexcept {
     for (const View& w : {l.projections.q, l.projections.k, l.projections.v, l.output, l.gate, l.up, l.down})
       bytes += w.bytes();
   return bytes;
+}
+
+std::string Llama::fingerprint() const {
+  const LlamaConfig& c = checkpoint_.config();
+  uint64_t hash = fnv1a(std::as_bytes(std::span(output_norm_)));
+  for (const Layer& layer : layers_)
+    for (const auto* norm : {&layer.attention_norm, &layer.ffn_norm})
+      hash = fnv1a(std::as_bytes(std::span(*norm)), hash);
+  // Files state the scaling of RoPE in several ways; what it does to the slowest pair is the same in all of them.
+  const double unscaled = std::pow(c.rope_base, -(c.head_dim - 2.0) / c.head_dim);
+  return fmt::format("llama-L{}-C{}-H{}-KH{}-D{}-F{}-V{}-rope{:g}x{:.3g}-{:016x}", c.layers, c.width, c.heads,
+                     c.kv_heads, c.head_dim, c.ffn, c.vocabulary, c.rope_base, inverse_frequency_.back() / unscaled,
+                     hash);
 }
 
 }  // namespace lowkey

@@ -16,6 +16,7 @@ class Llama final : public Model {
   StepStatistics forward(const Context&, const Method&, KvCache&, const Step&) const override;
   std::vector<std::string> describe() const override;
   int64_t weight_bytes() const noexcept override;
+  std::string fingerprint() const override;
   void check_unchanged() const override { checkpoint_.check_unchanged(); }
 
  private:

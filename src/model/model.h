@@ -49,6 +49,9 @@ class Model {
   // "blk.0.attn_q.weight f32[512, 512]" and so on, for inspection.
   virtual std::vector<std::string> describe() const = 0;
   virtual int64_t weight_bytes() const noexcept = 0;
+  // Tells models apart whose keys differ: the architecture's numbers, and a hash of the weights that every file of a
+  // model keeps exactly, whatever type its matrices have (those of RMSNorm). One word.
+  virtual std::string fingerprint() const = 0;
   // Throws kCorruptFile when a file of the model has been cut short since it was opened.
   virtual void check_unchanged() const = 0;
 };

@@ -1,0 +1,22 @@
+// fit_calibration: statistics of keys to bases, bits and codebooks. The recipe of calibration, all in one place; what
+// was tried and what it was worth: docs/decisions/key_index.md.
+#pragma once
+
+#include <functional>
+
+#include "attention/calibration.h"
+#include "base/context.h"
+
+namespace lowkey {
+
+struct FitOptions {
+  std::vector<int> codebook_bits{32, 64, 96, 128, 192, 256};  // those that a head has room for; none: no codebooks
+  int rounds = 25;                                            // of Lloyd's, at most
+};
+
+// Fills the numbers of a calibration; model, texts and the like are the caller's. Codebooks need a sample in the
+// statistics. progress(done, total) runs after each layer; false ends the job with Error kInvalidArgument.
+Calibration fit_calibration(const Context&, const KeyStatistics&, const FitOptions&,
+                            const std::function<bool(int64_t done, int64_t total)>& progress);
+
+}  // namespace lowkey
