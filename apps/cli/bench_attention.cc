@@ -66,10 +66,11 @@ nlohmann::json to_json(const BenchSelectionResult& r) {
 // Methods side by side; the first of them is what the others are compared with.
 void run_methods(const AttentionBenchOptions& o, const Context& context, nlohmann::json& all) {
   const AttentionShape shape{1, o.bench.heads, o.bench.kv_heads, o.bench.head_dim, o.bench.heads * o.bench.head_dim};
+  const auto calibration = std::make_shared<Calibration>(synthetic_calibration(context, shape));
   std::vector<std::unique_ptr<Method>> methods;
   std::vector<BenchedMethod> benched;
   for (const std::string& spec : o.attention) {
-    methods.push_back(make_method(parse_attention_spec(spec), {.shape = shape, .calibration = nullptr}));
+    methods.push_back(make_method(parse_attention_spec(spec), {.shape = shape, .calibration = calibration}));
     benched.push_back({spec, methods.back().get()});
   }
   if (!o.common.json)

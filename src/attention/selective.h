@@ -41,8 +41,9 @@ class Selective : public Method {
   const SelectiveOptions& options() const noexcept { return options_; }
   // Tokens that are ranked and chosen together, from the start of the sequence on.
   virtual int unit() const noexcept { return 1; }
-  // The ranking. rows: [N] the cache as each row sees it; q: [N, H, D]; keys: out [N, KH, units] f32 ([N, H, units]
-  // per query head): the higher, the sooner read (score_keys.h). Called outside parallel regions.
+  // The ranking. rows: [N] the cache as each row sees it; q: [N, H, D], a copy that may be changed; keys: out
+  // [N, KH, units] f32 ([N, H, units] per query head): the higher, the sooner read (score_keys.h). Called outside
+  // parallel regions.
   virtual void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys) const = 0;
   // What ranking `length` tokens of a KV head reads.
   virtual int64_t score_bytes(const LayerStep&, int64_t length) const noexcept = 0;

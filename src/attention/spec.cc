@@ -8,6 +8,7 @@
 
 #include "attention/dense.h"
 #include "attention/exact_topk.h"
+#include "attention/loki.h"
 #include "attention/streaming.h"
 #include "base/error.h"
 
@@ -18,7 +19,8 @@ using Make = std::unique_ptr<Method> (*)(const AttentionSpec&, const MethodInput
 
 struct Entry {
   std::string_view name;
-  bool selective;  // has kSelectiveKeys too
+  bool selective;    // has kSelectiveKeys too
+  bool calibration;  // needs one
   std::initializer_list<std::string_view> keys;
   Make make;
 };
@@ -32,10 +34,12 @@ std::unique_ptr<Method> make(const AttentionSpec& spec, const MethodInputs&) {
 const Entry kMethods[] = {
     {"dense",
      false,
+     false,
      {},
      [](const AttentionSpec&, const MethodInputs&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
-    {"topk", true, {"heads"}, make<ExactTopk>},
-    {"streaming", false, {"sink", "recent", "prefill"}, make<Streaming>},
+    {"loki", true, true, {"form", "d", "index", "basis", "rope"}, Loki::make},
+    {"topk", true, false, {"heads"}, make<ExactTopk>},
+    {"streaming", false, false, {"sink", "recent", "prefill"}, make<Streaming>},
 };
 
 const Entry& find_method(std::string_view name) {
@@ -96,6 +100,8 @@ AttentionSpec parse_attention_spec(std::string_view text) {
   }
   return spec;
 }
+
+bool needs_calibration(const AttentionSpec& spec) { return find_method(spec.name).calibration; }
 
 AttentionSpec with_every_row(AttentionSpec spec) {
   const std::vector<std::string_view> known = keys_of(find_method(spec.name));

@@ -25,6 +25,9 @@ AttentionSpec parse_attention_spec(std::string_view text);
 // evaluate.
 AttentionSpec with_every_row(AttentionSpec);
 
+// Whether the method works from what a calibration learned of the model's keys.
+bool needs_calibration(const AttentionSpec&);
+
 struct Calibration;
 
 // What a method may need of the model that it serves.

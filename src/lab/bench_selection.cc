@@ -4,6 +4,7 @@
 #include <chrono>
 #include <random>
 
+#include "attention/fit_calibration.h"
 #include "base/error.h"
 #include "kv/cache.h"
 #include "lab/dram_probe.h"
@@ -62,7 +63,7 @@ class Subject {
     for (int layer = 0; layer < shape_.layers; ++layer) {
       Scratch::Frame frame(context_.scratch);
       const KvPages kv = cache_.pages(sequence_, layer);
-      const LayerStep step = this->step(frame, kv, layer, 1);
+      const LayerStep step = this->step(frame, kv, 1);
       const View q{q_.data(), DType::kF32, {1, shape_.heads, shape_.head_dim}};
       const View out{out_.data(), DType::kF32, {1, shape_.heads, shape_.head_dim}};
       const Selection selection = method_.select(step, q);
@@ -91,7 +92,7 @@ class Subject {
   int64_t attend_bytes() const { return attend_bytes_; }
 
  private:
-  LayerStep step(Scratch::Frame& frame, const KvPages& kv, int layer, int64_t count) {
+  LayerStep step(Scratch::Frame& frame, const KvPages& kv, int64_t count) {
     auto* counts = frame.take<int32_t>(1);
     auto* positions = frame.take<int32_t>(count);
     auto* pages = frame.take<KvPages>(1);
@@ -100,7 +101,7 @@ class Subject {
     return {.context = context_,
             .frame = frame,
             .shape = shape_,
-            .layer = layer,
+            .layer = 0,  // as far as the method knows: its calibration is for one
             .projections = none_,
             .kv = {pages, 1},
             .counts = {counts, 1},
@@ -111,7 +112,7 @@ class Subject {
 
   void append(const std::vector<float>& x, int layer, int64_t count) {
     Scratch::Frame frame(context_.scratch);
-    const LayerStep step = this->step(frame, cache_.pages(sequence_, layer), layer, count);
+    const LayerStep step = this->step(frame, cache_.pages(sequence_, layer), count);
     auto* data = const_cast<float*>(x.data());
     const View k{data, DType::kF32, {count, shape_.kv_heads, shape_.head_dim}};
     const View v{data + x.size() / 2, DType::kF32, {count, shape_.kv_heads, shape_.head_dim}};
@@ -172,6 +173,21 @@ std::vector<BenchSelectionResult> at_context(const Context& context, const Bench
 }
 
 }  // namespace
+
+Calibration synthetic_calibration(const Context& context, const AttentionShape& shape) {
+  const auto dim = static_cast<size_t>(shape.head_dim), heads = static_cast<size_t>(shape.layers * shape.kv_heads);
+  KeyStatistics s;
+  s.layers = shape.layers, s.kv_heads = shape.kv_heads, s.head_dim = shape.head_dim, s.tokens = 1 << 20;
+  s.pre_mean.assign(heads * dim, 0), s.post_mean = s.pre_mean;
+  s.pre_covariance.assign(heads * dim * dim, 0), s.query_moment = s.pre_covariance;
+  for (size_t head = 0; head < heads; ++head)
+    for (size_t d = 0; d < dim; ++d) {
+      const size_t at = (head * dim + d) * dim + d;
+      s.pre_covariance[at] = 1 / (1 + static_cast<double>(d) / 16), s.query_moment[at] = 1;
+    }
+  s.post_covariance = s.pre_covariance;
+  return fit_calibration(context, s, {.codebook_bits = {}}, [](int64_t, int64_t) { return true; });
+}
 
 std::vector<BenchSelectionResult> bench_selection(const Context& context, const BenchAttentionOptions& o,
                                                   const std::vector<BenchedMethod>& methods) {

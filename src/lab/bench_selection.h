@@ -9,10 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "attention/calibration.h"
 #include "attention/method.h"
 #include "lab/bench_attention.h"
 
 namespace lowkey {
+
+// A calibration for a layer of this shape, of keys whose variance falls from coordinate to coordinate; no codebooks.
+Calibration synthetic_calibration(const Context&, const AttentionShape&);
 
 struct BenchedMethod {
   std::string name;

@@ -1,0 +1,103 @@
+#include "attention/loki.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "attention/loki_paper.h"
+#include "attention/spec.h"
+#include "base/error.h"
+#include "ops/index_append.h"
+#include "ops/score_index.h"
+
+namespace lowkey {
+namespace {
+
+constexpr int kPlane = 0;
+// Sequences shorter than this are read whole unless the spec says otherwise: ranking would cost more than it saves.
+constexpr int64_t kMinTokens = 2048;
+
+// "pq:128", "bits:64", "sign", "int8", "int4".
+IndexSpec read_index(const Settings& settings, const MethodInputs& inputs) {
+  const int head_dim = inputs.shape.head_dim;
+  IndexSpec index;
+  index.bits = head_dim;
+  index.dims = static_cast<int>(settings.integer("d", 0, 1, head_dim));
+  index.basis = settings.choice("basis", {"pca", "balanced"}) == "balanced" ? BasisKind::kBalanced
+                : settings.choice("rope", {"post", "pre"}) == "pre"         ? BasisKind::kPre
+                                                                            : BasisKind::kPost;
+  const bool fitted = inputs.calibration->find_codebooks(index.basis, index.bits) != nullptr;
+  if (!settings.has("index")) {
+    index.codes = fitted ? IndexCodes::kPq : IndexCodes::kBits;
+    return index;
+  }
+  constexpr std::string_view kRule = "pq:N or bits:N (N bits a key, a multiple of 4), sign, int8 or int4";
+  const std::string text = settings.text("index");
+  const size_t colon = text.find(':');
+  const std::string word = text.substr(0, colon);
+  constexpr std::pair<std::string_view, IndexCodes> kWords[] = {{"pq", IndexCodes::kPq},
+                                                                {"bits", IndexCodes::kBits},
+                                                                {"sign", IndexCodes::kSign},
+                                                                {"int8", IndexCodes::kInt8},
+                                                                {"int4", IndexCodes::kInt4}};
+  const auto* found =
+      std::find_if(std::begin(kWords), std::end(kWords), [&](const auto& w) { return w.first == word; });
+  if (found == std::end(kWords)) settings.refuse("index", kRule);
+  index.codes = found->second;
+  const bool counts_bits = index.codes == IndexCodes::kPq || index.codes == IndexCodes::kBits;
+  if (colon == std::string::npos) return index;
+  const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, index.bits);
+  if (!counts_bits || error != std::errc() || stop != end || index.bits < 4 || index.bits > 1024 || index.bits % 4 != 0)
+    settings.refuse("index", kRule);
+  return index;
+}
+
+}  // namespace
+
+std::unique_ptr<Method> Loki::make(const AttentionSpec& spec, const MethodInputs& inputs) {
+  const Settings settings(spec);
+  LK_REQUIRE(inputs.calibration != nullptr, kInvalidArgument,
+             "[loki] needs a calibration of the model: lowkey calibrate makes one");
+  if (settings.choice("form", {"own", "paper"}) == "paper") return LokiPaper::make(spec, inputs);
+  SelectiveOptions defaults;
+  defaults.min_tokens = kMinTokens;
+  return std::make_unique<Loki>(read_selective_options(settings, defaults), inputs, read_index(settings, inputs));
+}
+
+Loki::Loki(const SelectiveOptions& options, const MethodInputs& inputs, const IndexSpec& index)
+    : Selective(options), nibbles_(index_nibbles(index, inputs.shape.head_dim)) {
+  for (int layer = 0; layer < inputs.shape.layers; ++layer)
+    layers_.emplace_back(*inputs.calibration, layer, index, inputs.shape.rope_layout);
+}
+
+std::vector<int64_t> Loki::planes(const AttentionShape&, DType, int page_tokens) const {
+  LK_REQUIRE(page_tokens % kIndexTileTokens == 0, kInvalidArgument,
+             "[loki] pages of {} tokens, must be a multiple of {}", page_tokens, kIndexTileTokens);
+  return {KeyIndex::page_bytes(nibbles_, page_tokens)};
+}
+
+void Loki::append(const LayerStep& step, const Qkv& qkv) const {
+  Method::append(step, qkv);
+  const KeyIndex index = layers_[static_cast<size_t>(step.layer)].index();
+  int64_t row = 0;
+  for (size_t b = 0; b < step.kv.size(); ++b) {
+    index_append(step.context,
+                 {.index = index, .k = rows_of(qkv.k, row, step.counts[b]), .kv = step.kv[b], .plane = kPlane});
+    row += step.counts[b];
+  }
+}
+
+void Loki::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys) const {
+  score_index(step.context, {.index = layers_[static_cast<size_t>(step.layer)].index(),
+                             .q = q,
+                             .kv = rows,
+                             .plane = kPlane,
+                             .scale = 1.f / std::sqrt(static_cast<float>(step.shape.head_dim)),
+                             .keys = keys});
+}
+
+int64_t Loki::score_bytes(const LayerStep&, int64_t length) const noexcept {
+  return (length + kIndexTileTokens - 1) / kIndexTileTokens * KeyIndex::page_bytes(nibbles_, kIndexTileTokens);
+}
+
+}  // namespace lowkey
