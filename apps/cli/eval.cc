@@ -1,10 +1,12 @@
-// lowkey eval: what a method costs in quality. Perplexity for now, side by side for any number of methods.
+// lowkey eval: what a method costs in quality, side by side for any number of methods: the options, and perplexity.
+#include "apps/cli/eval.h"
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
-#include "apps/cli/options.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
 #include "apps/cli/verbs.h"
@@ -14,24 +16,23 @@
 #include "model/tokenizer_loader.h"
 
 namespace lowkey::cli {
+
+std::vector<std::unique_ptr<Method>> Evaluation::methods() const {
+  std::vector<std::unique_ptr<Method>> made;
+  for (const std::string& spec : options.attention)
+    made.push_back(make_method(with_every_row(parse_attention_spec(spec)), inputs));
+  return made;
+}
+
+nlohmann::json finite(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
+
 namespace {
 
-struct EvalOptions {
-  CommonOptions common;
-  std::vector<std::string> attention{"dense"};
-  std::string task = "perplexity";
-  std::string text;
-  std::string json_file;
-  PerplexityOptions perplexity;
-};
-
-nlohmann::json evaluate(const EvalOptions& o, const Context& context, const Model& model, const Tokenizer& tokenizer,
-                        const std::string& text, const std::string& spec) {
-  const auto method =
-      make_method(parse_attention_spec(spec), {.shape = model.shape().attention, .calibration = nullptr});
+nlohmann::json perplexity_of(const Evaluation& e, const PerplexityOptions& options, const std::string& spec) {
+  const auto method = make_method(parse_attention_spec(spec), e.inputs);
   Progress progress(spec, "tokens");
   const PerplexityResult r =
-      perplexity(context, model, tokenizer, *method, text, o.perplexity, [&](int64_t done, int64_t total) {
+      perplexity(e.context, e.model, e.tokenizer, *method, e.text, options, [&](int64_t done, int64_t total) {
         progress.update(done, total);
         return !interrupted();
       });
@@ -44,25 +45,60 @@ nlohmann::json evaluate(const EvalOptions& o, const Context& context, const Mode
           {"seconds", r.seconds}};
 }
 
-void run(EvalOptions& o) {
-  LK_REQUIRE(o.task == "perplexity", kInvalidArgument, "--task '{}', must be perplexity", o.task);
+nlohmann::json eval_perplexity(const Evaluation& e) {
+  const PerplexityOptions options{
+      .context = e.length(2048), .windows = e.options.windows, .chunk = e.options.chunk, .kv_type = e.kv_type()};
+  nlohmann::json results = nlohmann::json::array();
+  for (const std::string& spec : e.options.attention) {
+    if (interrupted()) break;
+    const nlohmann::json result = perplexity_of(e, options, spec);
+    results.push_back(result);
+    if (!e.options.common.json)
+      fmt::print("{:<24} perplexity {:.4f}  ({} windows of {}, {:.1f} s)\n", spec, result["perplexity"].get<double>(),
+                 result["windows"].get<int>(), options.context, result["seconds"].get<double>());
+  }
+  return results;
+}
+
+struct Task {
+  const char* name;
+  const char* key;  // of its results in the JSON
+  nlohmann::json (*run)(const Evaluation&);
+};
+constexpr Task kTasks[] = {{"perplexity", "results", eval_perplexity},
+                           {"agreement", "agreement", eval_agreement},
+                           {"needle", "needle", eval_needle}};
+
+const Task& find_task(const std::string& word) {
+  std::vector<std::string> known;
+  for (const Task& task : kTasks) {
+    if (word == task.name) return task;
+    known.emplace_back(task.name);
+  }
+  throw Error(ErrorKind::kInvalidArgument, fmt::format("--task '{}', must be one of {}", word, fmt::join(known, ", ")));
+}
+
+void run(const EvalOptions& o) {
+  std::vector<Task> tasks;
+  for (const std::string& word : o.tasks) tasks.push_back(find_task(word));
   const auto context = make_context(o.common);
-  o.perplexity.kv_type = parse_kv_type(o.common.kv_type);
   const auto model = open_model(o.common.model);
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   const std::string text = read_whole(o.text);
-  nlohmann::json all{{"model", o.common.model},           {"text", o.text},
-                     {"context", o.perplexity.context},   {"kv_type", o.common.kv_type},
-                     {"isa", name(active_isa())},         {"threads", context->threads.count()},
-                     {"results", nlohmann::json::array()}};
-  for (const std::string& spec : o.attention) {
-    if (interrupted()) break;
-    const nlohmann::json result = evaluate(o, *context, *model, tokenizer, text, spec);
-    all["results"].push_back(result);
-    if (!o.common.json)
-      fmt::print("{:<24} perplexity {:.4f}  ({} windows of {}, {:.1f} s)\n", spec, result["perplexity"].get<double>(),
-                 result["windows"].get<int>(), o.perplexity.context, result["seconds"].get<double>());
-  }
+  const Evaluation evaluation{.options = o,
+                              .context = *context,
+                              .model = *model,
+                              .tokenizer = tokenizer,
+                              .text = text,
+                              .inputs = {.shape = model->shape().attention, .calibration = nullptr}};
+  evaluation.methods();  // a wrong spec is refused before hours of work
+  nlohmann::json all{{"model", o.common.model},
+                     {"text", o.text},
+                     {"kv_type", o.common.kv_type},
+                     {"isa", name(active_isa())},
+                     {"threads", context->threads.count()}};
+  for (const Task& task : tasks)
+    if (!interrupted()) all[task.key] = task.run(evaluation);
   if (o.common.json) fmt::print("{}\n", all.dump(2));
   if (o.json_file.empty()) return;
   std::ofstream stream(o.json_file);
@@ -74,14 +110,24 @@ void run(EvalOptions& o) {
 
 void add_eval(CLI::App& app) {
   auto options = std::make_shared<EvalOptions>();
-  CLI::App* verb = app.add_subcommand("eval", "measure quality: perplexity of a text, per attention method");
+  CLI::App* verb = app.add_subcommand("eval", "measure quality, per attention method");
   add_model(*verb, options->common);
-  verb->add_option("--task", options->task, "what to measure: perplexity")->capture_default_str();
+  verb->add_option("--task", options->tasks,
+                   "what to measure, separated by commas: perplexity of a text; agreement with dense attention "
+                   "(KL, perplexity, recall of exact top-k); needle: codes found in long documents")
+      ->delimiter(',')
+      ->capture_default_str();
   verb->add_option("--text", options->text, "the text; documents may be separated by NUL bytes")->required();
   verb->add_option("--attention", options->attention, "method; may be given several times")->capture_default_str();
-  verb->add_option("--context", options->perplexity.context, "tokens a window")->capture_default_str();
-  verb->add_option("--windows", options->perplexity.windows, "how many windows, evenly spaced; 0: all");
-  verb->add_option("--chunk", options->perplexity.chunk, "tokens a step")->capture_default_str();
+  verb->add_option("--context", options->context,
+                   "tokens a window or document; default: 2048 for perplexity, else 8192");
+  verb->add_option("--windows", options->windows, "how many windows, evenly spaced; 0: all");
+  verb->add_option("--scored", options->scored, "agreement: positions judged, the last of each window")
+      ->capture_default_str();
+  verb->add_option("--documents", options->documents, "needle: how many documents")->capture_default_str();
+  verb->add_option("--codes", options->codes, "needle: codes hidden in each")->capture_default_str();
+  verb->add_flag("--per-layer", options->per_layer, "agreement: recall, Jaccard and mass of each layer too");
+  verb->add_option("--chunk", options->chunk, "tokens a step")->capture_default_str();
   verb->add_option("--kv-type", options->common.kv_type, "type of cached keys and values: f16, bf16 or f32")
       ->capture_default_str();
   verb->add_option("--json-file", options->json_file, "write the results there too");

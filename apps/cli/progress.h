@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace lowkey::cli {
 
@@ -15,6 +16,7 @@ class Progress {
   ~Progress();  // clears the line
 
   void update(int64_t done, int64_t total);
+  void retitle(std::string title) { title_ = std::move(title); }
   void clear();
 
  private:

@@ -77,6 +77,16 @@ std::vector<int32_t> document_tokens(const Tokenizer& tokenizer, std::string_vie
   return stream;
 }
 
+std::vector<int64_t> window_begins(int64_t stream_tokens, int64_t context, int64_t windows) {
+  const int64_t pieces = stream_tokens / context;
+  LK_REQUIRE(pieces >= 1, kInvalidArgument, "[windows] the text has {} tokens, a window needs {}", stream_tokens,
+             context);
+  const int64_t count = windows == 0 ? pieces : std::min(windows, pieces);
+  std::vector<int64_t> begins;
+  for (int64_t i = 0; i < count; ++i) begins.push_back(i * pieces / count * context);
+  return begins;
+}
+
 PerplexityResult perplexity(const Context& context, const Model& model, const Tokenizer& tokenizer,
                             const Method& method, std::string_view text, const PerplexityOptions& options,
                             const std::function<bool(int64_t, int64_t)>& progress) {
@@ -84,19 +94,15 @@ PerplexityResult perplexity(const Context& context, const Model& model, const To
              "[perplexity] context={} windows={} chunk={}, must be >= 2, >= 0, >= 1", options.context, options.windows,
              options.chunk);
   const std::vector<int32_t> stream = document_tokens(tokenizer, text);
-  const int64_t pieces = static_cast<int64_t>(stream.size()) / options.context;
-  LK_REQUIRE(pieces >= 1, kInvalidArgument, "[perplexity] the text has {} tokens, a window needs {}", stream.size(),
-             options.context);
-  const int64_t windows = options.windows == 0 ? pieces : std::min(options.windows, pieces);
+  const auto begins = window_begins(static_cast<int64_t>(stream.size()), options.context, options.windows);
+  const auto windows = static_cast<int64_t>(begins.size());
   const auto start = std::chrono::steady_clock::now();
   WindowScorer scorer(context, model, method, options);
   PerplexityResult result;
   int64_t done = 0;
   bool go_on = true;
   for (int64_t i = 0; i < windows && go_on; ++i) {
-    const auto piece = static_cast<size_t>(i * pieces / windows);
-    const std::span window(stream.data() + piece * static_cast<size_t>(options.context),
-                           static_cast<size_t>(options.context));
+    const std::span window(stream.data() + begins[static_cast<size_t>(i)], static_cast<size_t>(options.context));
     const double nll = scorer.score(window, [&](int64_t tokens) {
       done += tokens;
       return go_on = progress(done, windows * options.context);

@@ -38,4 +38,8 @@ PerplexityResult perplexity(const Context&, const Model&, const Tokenizer&, cons
 // The token stream described above.
 std::vector<int32_t> document_tokens(const Tokenizer&, std::string_view text);
 
+// Where the windows described above begin in a stream of so many tokens; windows = 0: all of them. Throws
+// kInvalidArgument when the stream is shorter than one.
+std::vector<int64_t> window_begins(int64_t stream_tokens, int64_t context, int64_t windows);
+
 }  // namespace lowkey

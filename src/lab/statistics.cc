@@ -1,0 +1,37 @@
+#include "lab/statistics.h"
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace lowkey {
+
+double student_t(int64_t freedom) noexcept {
+  constexpr double kTable[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+                               2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086};
+  constexpr auto kKnown = static_cast<int64_t>(std::size(kTable));
+  if (freedom <= kKnown) return kTable[freedom - 1];
+  // The normal distribution's point and the first two terms in 1 / freedom (Abramowitz & Stegun 26.7.5).
+  const double n = static_cast<double>(freedom);
+  return 1.95996 + 2.37227 / n + 2.8225 / (n * n);
+}
+
+Estimate estimate(std::span<const double> x) {
+  LK_REQUIRE(!x.empty(), kInvalidArgument, "[statistics] no observations");
+  const auto count = static_cast<double>(x.size());
+  Estimate e{.mean = std::accumulate(x.begin(), x.end(), 0.0) / count};
+  if (x.size() == 1) {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    return {.mean = e.mean, .error = std::nan(""), .low = -kInfinity, .high = kInfinity};
+  }
+  double squares = 0;
+  for (double value : x) squares += (value - e.mean) * (value - e.mean);
+  e.error = std::sqrt(squares / (count - 1) / count);
+  const double half = student_t(static_cast<int64_t>(x.size()) - 1) * e.error;
+  e.low = e.mean - half, e.high = e.mean + half;
+  return e;
+}
+
+}  // namespace lowkey
