@@ -1,8 +1,10 @@
-// lowkey inspect: what a model file holds.
+// lowkey inspect: what a model file, or a calibration file, holds.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/calibration_report.h"
 #include "apps/cli/options.h"
 #include "apps/cli/verbs.h"
 #include "base/printable.h"
@@ -69,7 +71,34 @@ void print_metadata(const Gguf& file) {
   }
 }
 
+void inspect_calibration(const InspectOptions& o) {
+  const Calibration calibration = Calibration::load(o.model);
+  const nlohmann::json facts = calibration_facts(calibration);
+  constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
+  if (o.json) {
+    fmt::print("{}\n", facts.dump(2, ' ', false, kReplace));
+    return;
+  }
+  for (const char* key : {"model", "tool", "layers", "kv_heads", "head_dim", "tokens", "context", "statistics"})
+    fmt::print("{:<26} {}\n", key,
+               facts[key].is_string() ? printable(facts[key].get<std::string>()) : facts[key].dump());
+  for (const CalibrationText& text : calibration.texts)
+    fmt::print("{:<26} {} ({} bytes, {})\n", "text", printable(text.name), text.bytes, printable(text.hash));
+  for (BasisKind kind : kBasisKinds) {
+    std::string bits;
+    for (const Codebooks& books : calibration.codebooks)
+      if (books.basis == kind) bits += fmt::format(" {}", books.bits);
+    fmt::print("{:<26}{}\n", fmt::format("codebooks, {} basis", name(kind)), bits.empty() ? " none" : bits);
+  }
+  fmt::print("\n");
+  print_ranks(calibration);
+}
+
 void run(const InspectOptions& o) {
+  // A model that is one .safetensors file comes in a folder with its config.json; a bare one is a calibration.
+  std::error_code ignored;
+  if (o.model.ends_with(".safetensors") && !std::filesystem::is_directory(o.model, ignored))
+    return inspect_calibration(o);
   const auto model = open_model(o.model);
   const Tokenizer tokenizer = load_tokenizer(o.model);
   const Checkpoint checkpoint = Checkpoint::open(o.model);
@@ -91,8 +120,8 @@ void run(const InspectOptions& o) {
 
 void add_inspect(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* verb = app.add_subcommand("inspect", "show shapes, types and metadata of a model");
-  verb->add_option("MODEL", options->model, "a .gguf file or a Hugging Face folder")->required();
+  CLI::App* verb = app.add_subcommand("inspect", "show shapes, types and metadata of a model or a calibration");
+  verb->add_option("MODEL", options->model, "a .gguf file, a Hugging Face folder or a calibration file")->required();
   verb->add_flag("--tensors", options->tensors, "list the tensors too");
   verb->add_flag("--json", options->json, "print one JSON object");
   verb->callback([options] { run(*options); });

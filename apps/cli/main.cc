@@ -14,6 +14,7 @@ constexpr const char* kFooter = R"(Examples:
   lowkey run model.gguf -p "Once upon a time" -n 64
   lowkey run model.gguf -f book.txt -p "Question: who is the narrator? Answer:" -n 32
   lowkey convert path/to/hugging-face-folder -o model.gguf --type q8_0
+  lowkey calibrate model.gguf --text books.txt --tokens 300000 -o model.calibration.safetensors
   lowkey eval model.gguf --text book.txt --context 2048
   lowkey bench decode model.gguf --depth 0,32768
 
@@ -29,6 +30,7 @@ int run(int argc, char** argv) {
   lowkey::cli::add_tokenize(app);
   lowkey::cli::add_inspect(app);
   lowkey::cli::add_convert(app);
+  lowkey::cli::add_calibrate(app);
   lowkey::cli::add_eval(app);
   lowkey::cli::add_bench(app);
   try {
@@ -47,6 +49,7 @@ int main(int argc, char** argv) {
     return run(argc, argv);
   } catch (const lowkey::Error& error) {
     fmt::print(stderr, "lowkey: {}\n", error.what());
+    if (lowkey::cli::interrupted()) return 130;
     return error.kind() == lowkey::ErrorKind::kInvalidArgument ? 2 : 1;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "lowkey: out of memory\n");

@@ -10,6 +10,7 @@ void add_run(CLI::App&);
 void add_tokenize(CLI::App&);
 void add_inspect(CLI::App&);
 void add_convert(CLI::App&);
+void add_calibrate(CLI::App&);
 void add_eval(CLI::App&);
 void add_bench(CLI::App&);
 void add_bench_attention(CLI::App& bench);  // below bench

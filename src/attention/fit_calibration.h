@@ -15,8 +15,8 @@ struct FitOptions {
 };
 
 // Fills the numbers of a calibration; model, texts and the like are the caller's. Codebooks need a sample in the
-// statistics. progress(done, total) runs after each layer; false ends the job with Error kInvalidArgument.
+// statistics. progress(done, total), if any, runs after each layer; what it throws ends the job.
 Calibration fit_calibration(const Context&, const KeyStatistics&, const FitOptions&,
-                            const std::function<bool(int64_t done, int64_t total)>& progress);
+                            const std::function<void(int64_t done, int64_t total)>& progress);
 
 }  // namespace lowkey
