@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/methods.h"
 #include "apps/cli/options.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
@@ -45,17 +46,22 @@ void run_model_bench(ModelBenchOptions& o, const char* what, Measure measure) {
                      {"threads", context->threads.count()},
                      {"kv_type", o.common.kv_type},
                      {"results", nlohmann::json::array()}};
+  std::vector<int32_t> noise(1024);  // a prompt to fit from, where there is no calibration
+  for (size_t i = 0; i < noise.size(); ++i)
+    noise[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(model->shape().vocabulary));
   for (int64_t depth : o.depths) {
     for (const std::string& spec : o.attention) {
-      const auto method =
-          make_method(parse_attention_spec(spec), {.shape = model->shape().attention, .calibration = nullptr});
+      const OpenedMethod opened =
+          open_method(*context, *model, o.bench.kv_type,
+                      {.spec = spec, .calibration = o.common.calibration, .model = o.common.model, .prompt = noise});
       Progress progress(fmt::format("{} {} at {}", what, spec, depth), "runs");
-      const BenchModelResult r = measure(*context, *model, *method, depth, o.count, o.bench, [&](int done, int total) {
-        progress.update(done, total);
-        LK_REQUIRE(!interrupted(), kInvalidArgument, "interrupted");
-      });
+      const BenchModelResult r =
+          measure(*context, *model, *opened.method, depth, o.count, o.bench, [&](int done, int total) {
+            progress.update(done, total);
+            LK_REQUIRE(!interrupted(), kInvalidArgument, "interrupted");
+          });
       progress.clear();
-      all["results"].push_back(to_json(r, spec));
+      all["results"].push_back(to_json(r, opened.spec));
       if (!o.common.json)
         fmt::print("{:<8} {:<20} depth {:>7}  {:>9.2f} tokens/s  {:>8.2f} ms/token\n", what, spec, depth,
                    r.tokens_per_second(), 1e3 / r.tokens_per_second());
@@ -75,6 +81,7 @@ void add_model_bench(CLI::App& bench, const char* what, const char* help, int64_
       ->delimiter(',')
       ->capture_default_str();
   verb->add_option("--attention", options->attention, "method; may be given several times")->capture_default_str();
+  add_calibration(*verb, options->common);
   verb->add_option("--kv-type", options->common.kv_type, "f16, bf16 or f32")->capture_default_str();
   verb->add_option("-r,--repetitions", options->bench.repetitions, "runs; the median is shown")->capture_default_str();
   verb->add_option("--chunk", options->bench.chunk, "prompt tokens a step")->capture_default_str();

@@ -22,8 +22,17 @@ void add_execution(CLI::App& app, CommonOptions& options) {
   app.add_flag("--json", options.json, "print one JSON object instead of text");
 }
 
+void add_calibration(CLI::App& app, CommonOptions& options) {
+  app.add_option("--calibration", options.calibration,
+                 "what lowkey calibrate wrote; without it the file beside the model, if any");
+}
+
 void add_attention(CLI::App& app, CommonOptions& options) {
-  app.add_option("--attention", options.attention, "attention method, e.g. dense")->capture_default_str();
+  app.add_option("--attention", options.attention,
+                 "attention method and its settings: dense; loki, loki:k=1/16,index=pq:128; topk:k=1/8; "
+                 "streaming:recent=1024")
+      ->capture_default_str();
+  add_calibration(app, options);
   app.add_option("--kv-type", options.kv_type, "type of cached keys and values: f16, bf16 or f32")
       ->capture_default_str();
 }

@@ -15,6 +15,7 @@ namespace lowkey::cli {
 struct CommonOptions {
   std::string model;
   std::string attention = "dense";
+  std::string calibration;  // "": the one beside the model
   std::string kv_type = "f16";
   std::string isa;  // "": the best there is
   int threads = 0;  // 0: all
@@ -22,8 +23,9 @@ struct CommonOptions {
 };
 
 void add_model(CLI::App&, CommonOptions&);
-void add_execution(CLI::App&, CommonOptions&);  // --threads, --isa, --json
-void add_attention(CLI::App&, CommonOptions&);  // --attention, --kv-type
+void add_execution(CLI::App&, CommonOptions&);    // --threads, --isa, --json
+void add_attention(CLI::App&, CommonOptions&);    // --attention, --calibration, --kv-type
+void add_calibration(CLI::App&, CommonOptions&);  // --calibration
 
 // Applies --isa and makes the context of the run.
 std::unique_ptr<Context> make_context(const CommonOptions&);

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/methods.h"
 #include "apps/cli/options.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
@@ -42,11 +43,13 @@ void add_sampling(CLI::App& verb, Request& r) {
   verb.add_flag("--ignore-end", r.ignore_end, "go on past the end-of-text token");
 }
 
-nlohmann::json report(const RunOptions& o, const Context& context, const Engine& engine, const Result& r) {
+nlohmann::json report(const RunOptions& o, const OpenedMethod& opened, const Context& context, const Engine& engine,
+                      const Result& r) {
   const double steps = static_cast<double>(std::max<int64_t>(r.decode_steps, 1));
   const int64_t read = r.prompt_tokens - r.reused_tokens;
   return {{"model", o.common.model},
-          {"attention", o.common.attention},
+          {"attention", opened.spec},
+          {"calibration", opened.calibration},
           {"kv_type", o.common.kv_type},
           {"isa", name(active_isa())},
           {"threads", context.threads.count()},
@@ -61,6 +64,7 @@ nlohmann::json report(const RunOptions& o, const Context& context, const Engine&
           {"milliseconds_per_token", r.decode_seconds * 1e3 / steps},
           {"attention_bytes_per_token", static_cast<double>(r.attention_bytes) / steps},
           {"kv_bytes_per_token", engine.cache().bytes_per_token()},
+          {"index_bytes_per_token", engine.cache().plane_bytes_per_token()},
           {"peak_resident_bytes", peak_resident_bytes()}};
 }
 
@@ -104,27 +108,37 @@ void converse(const RunOptions& o, const Tokenizer& tokenizer, Engine& engine, s
   }
 }
 
+OpenedMethod open(const RunOptions& o, const Context& context, const Model& model, std::span<const int32_t> prompt) {
+  return open_method(
+      context, model, o.engine.kv_type,
+      {.spec = o.common.attention, .calibration = o.common.calibration, .model = o.common.model, .prompt = prompt});
+}
+
 void run(RunOptions& o) {
   const auto context = make_context(o.common);
   o.engine.kv_type = parse_kv_type(o.common.kv_type);
-  const AttentionSpec spec = parse_attention_spec(o.common.attention);  // a slip is told before a model is opened
+  parse_attention_spec(o.common.attention);  // a slip is told before a model is opened
   const auto model = open_model(o.common.model);
-  const auto method = make_method(spec, {.shape = model->shape().attention, .calibration = nullptr});
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   if (o.interactive) {
-    Engine engine(*context, *model, tokenizer, *method, o.engine);
     const bool given = !o.prompt.text.empty() || !o.prompt.file.empty();
-    return converse(o, tokenizer, engine, given ? prompt_text(o.prompt) : "");
+    const std::string text = given ? prompt_text(o.prompt) : "";
+    const OpenedMethod opened =
+        open(o, *context, *model, tokenizer.encode(text, {.add_bos = true, .parse_special = false}));
+    Engine engine(*context, *model, tokenizer, *opened.method, o.engine);
+    return converse(o, tokenizer, engine, text);
   }
   o.request.prompt = tokenizer.encode(prompt_text(o.prompt), {.add_bos = true, .parse_special = !o.no_special});
   if (o.engine.context == 0)  // no more than this run can need, so that memory is not reserved for nothing
     o.engine.context = std::min<int64_t>(model->shape().context, static_cast<int64_t>(o.request.prompt.size()) +
                                                                      std::max<int64_t>(o.request.max_tokens, 1));
-  Engine engine(*context, *model, tokenizer, *method, o.engine);
+  const OpenedMethod opened = open(o, *context, *model, o.request.prompt);
+  Engine engine(*context, *model, tokenizer, *opened.method, o.engine);
   const Result result = answer(o, engine, o.request);
   if (o.common.json)
-    print_text(report(o, *context, engine, result).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
-               "\n");
+    print_text(
+        report(o, opened, *context, engine, result).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+        "\n");
   else
     print_summary(result);
 }

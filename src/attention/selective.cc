@@ -23,7 +23,7 @@ SelectiveOptions read_selective_options(const Settings& s, SelectiveOptions o) {
   o.recent = s.integer("recent", o.recent, 0, kMost);
   o.share = s.share("p", o.share);
   o.least = s.amount("kmin", o.least);
-  o.min_tokens = s.integer("min", o.min_tokens, 0, kMost);
+  if (s.text("min") != "auto") o.min_tokens = s.integer("min", o.min_tokens, 0, kMost);
   o.dense_layers = static_cast<int>(s.integer("dense_layers", o.dense_layers, 0, 1 << 20));
   if (s.has("prefill")) {
     const std::string mode = s.choice("prefill", {"dense", "sparse", "all"});

@@ -103,6 +103,11 @@ AttentionSpec parse_attention_spec(std::string_view text) {
 
 bool needs_calibration(const AttentionSpec& spec) { return find_method(spec.name).calibration; }
 
+bool has_measured_minimum(const AttentionSpec& spec) {
+  const auto form = spec.settings.find("form");
+  return spec.name == "loki" && (form == spec.settings.end() || form->second != "paper");
+}
+
 AttentionSpec with_every_row(AttentionSpec spec) {
   const std::vector<std::string_view> known = keys_of(find_method(spec.name));
   if (std::find(known.begin(), known.end(), "prefill") != known.end()) spec.settings["prefill"] = "all";

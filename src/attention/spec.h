@@ -28,6 +28,9 @@ AttentionSpec with_every_row(AttentionSpec);
 // Whether the method works from what a calibration learned of the model's keys.
 bool needs_calibration(const AttentionSpec&);
 
+// Whether the method reads short sequences whole, from a length on that is best measured (lab/crossover.h).
+bool has_measured_minimum(const AttentionSpec&);
+
 struct Calibration;
 
 // What a method may need of the model that it serves.

@@ -5,14 +5,15 @@
 #include <random>
 
 #include "base/error.h"
-#include "ops/kv_append.h"
+#include "lab/append_tokens.h"
 
 namespace lowkey {
 namespace {
 
 // Adds `count` random tokens to every layer of the sequence.
-void fill(const Context& context, KvCache& cache, KvCache::SequenceId id, int64_t count) {
-  const KvShape& shape = cache.shape();
+void fill(const Context& context, const Model& model, const Method& method, KvCache& cache, KvCache::SequenceId id,
+          int64_t count) {
+  const AttentionShape& shape = model.shape().attention;
   constexpr int64_t kBlock = 256;
   std::vector<float> noise(static_cast<size_t>(kBlock * shape.kv_heads * shape.head_dim));
   std::minstd_rand random(1);
@@ -21,7 +22,9 @@ void fill(const Context& context, KvCache& cache, KvCache::SequenceId id, int64_
     const int64_t block = std::min(kBlock, count - done);
     LK_REQUIRE(cache.grow(id, block), kInternal, "[bench] no room for {} tokens", block);
     const View values = f32_view(noise.data(), {block, shape.kv_heads, shape.head_dim});
-    for (int layer = 0; layer < shape.layers; ++layer) kv_append(context, {values, values, cache.pages(id, layer)});
+    for (int layer = 0; layer < shape.layers; ++layer)
+      append_tokens(context, method,
+                    {.shape = shape, .kv = cache.pages(id, layer), .layer = layer, .k = values, .v = values});
     done += block;
   }
 }
@@ -40,7 +43,7 @@ BenchModelResult measure(const Context& context, const Model& model, const Metho
   check(model, depth, count, options);
   KvCache cache(kv_shape(model.shape(), method, options.kv_type, depth + count));
   const auto id = cache.open();
-  fill(context, cache, id, depth);
+  fill(context, model, method, cache, id, depth);
   std::vector<int32_t> tokens(static_cast<size_t>(count));
   for (size_t i = 0; i < tokens.size(); ++i)
     tokens[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(model.shape().vocabulary));

@@ -1,0 +1,40 @@
+// LayerBench: the attention of a few layers of noise under one method, to time decoding steps of any length with.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "attention/method.h"
+#include "kv/cache.h"
+
+namespace lowkey {
+
+struct LayerTimes {
+  double total = 0, score = 0, select = 0, attend = 0;  // seconds of one layer and token
+  int64_t score_bytes = 0, attend_bytes = 0;            // read by ranking, by exact attention
+};
+
+class LayerBench {
+ public:
+  // `layers` copies of a layer of this shape hold `length` tokens each. The references must outlive it. Throws
+  // kInvalidArgument, kOutOfMemory.
+  LayerBench(const Context&, const Method&, const AttentionShape&, KvShape, int64_t length);
+
+  // One step behind the first `length` tokens, through all layers.
+  LayerTimes decode(int64_t length);
+  // The last token of every layer again; seconds per layer.
+  double append_seconds();
+
+ private:
+  void append(const std::vector<float>& x, int layer, int64_t count);
+
+  const Context& context_;
+  const Method& method_;
+  AttentionShape shape_;  // one layer, as far as the method knows: a calibration may be for one
+  Projections none_;
+  KvCache cache_;
+  KvCache::SequenceId sequence_;
+  std::vector<float> q_, out_;
+};
+
+}  // namespace lowkey
