@@ -6,50 +6,24 @@
 #include <vector>
 
 #include "base/error.h"
+#include "linalg/nearest_entry.h"
 
 namespace lowkey {
 namespace {
 
 constexpr double kLeastGain = 1e-4;  // of the error, below which more rounds are not worth it
 
-// Squared distances of points [begin, begin + count) to their nearest entries, with plain loops that compilers
-// turn into vector code.
-constexpr int64_t kBlock = 256;
-
-struct Nearest {
-  std::array<float, kBlock> distance;
-  std::array<int32_t, kBlock> code;
-};
-
-void search(const CodebookPoints& points, std::span<const float> entries, int64_t begin, int64_t count,
-            Nearest& nearest) {
-  nearest.distance.fill(std::numeric_limits<float>::infinity());
-  nearest.code.fill(0);
-  std::array<float, kBlock> sum;
-  for (int32_t e = 0; e < kCodebookEntries; ++e) {
-    sum.fill(0);
-    for (int w = 0; w < points.width; ++w) {
-      const float* x = points.values.data() + w * points.n + begin;
-      const float centre = entries[static_cast<size_t>(w * kCodebookEntries + e)];
-      for (int64_t i = 0; i < count; ++i) sum[static_cast<size_t>(i)] += (x[i] - centre) * (x[i] - centre);
-    }
-    for (size_t i = 0; i < static_cast<size_t>(kBlock); ++i) {
-      const bool nearer = sum[i] < nearest.distance[i];
-      nearest.distance[i] = nearer ? sum[i] : nearest.distance[i];
-      nearest.code[i] = nearer ? e : nearest.code[i];
-    }
-  }
-}
-
 // f(point, distance, code) for every point, in order.
 template <typename F>
 void for_each_nearest(const CodebookPoints& points, std::span<const float> entries, F&& f) {
-  Nearest nearest;
+  constexpr int64_t kBlock = 256;
+  std::array<float, kBlock> distances;
+  std::array<int32_t, kBlock> codes;
   for (int64_t begin = 0; begin < points.n; begin += kBlock) {
     const int64_t count = std::min(kBlock, points.n - begin);
-    search(points, entries, begin, count, nearest);
-    for (int64_t i = 0; i < count; ++i)
-      f(begin + i, nearest.distance[static_cast<size_t>(i)], nearest.code[static_cast<size_t>(i)]);
+    nearest_entry(
+        {points.values.data() + begin, points.n, count, points.width, entries.data(), distances.data(), codes.data()});
+    for (int64_t i = 0; i < count; ++i) f(begin + i, distances[static_cast<size_t>(i)], codes[static_cast<size_t>(i)]);
   }
 }
 
