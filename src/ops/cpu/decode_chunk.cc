@@ -1,7 +1,7 @@
 // Rows are taken in blocks that stay in the L1 cache: the scores of the block for all query heads, one step of the
 // online softmax (Milakov & Gimelshein 2018), then the values. Every row is so read from memory once. Both
-// products keep a tile of sums in registers; while a block is worked on, the next one is fetched, whether it
-// lies in sequence, on another page or behind a list of ids. The order of all sums is fixed by the position in
+// products keep a tile of sums in registers; while a block is worked on, the next one is fetched row by row, whether
+// it lies in sequence, on another page or behind a list of ids. The order of all sums is fixed by the position in
 // the run alone, so paging and lists do not change a bit of the result.
 #include "ops/cpu/decode_chunk.h"
 
@@ -29,6 +29,7 @@ namespace {
 constexpr int kMaxBlock = 64;       // tokens of a block, at most
 constexpr int kBlockBytes = 16384;  // half of the smallest L1 data cache of today's processors
 constexpr int kMaxHeads = 16;       // query heads worked on together; larger groups go in parts
+constexpr int64_t kLineBytes = 64;
 
 struct Block {
   int count = 0;                                 // tokens
@@ -36,10 +37,12 @@ struct Block {
 };
 
 struct Workspace {
-  Block blocks[2];
-  Block* block = &blocks[0];                        // worked on
-  Block* next = &blocks[1];                         // being fetched
-  int fetched = 0;                                  // rows of it that have been asked for
+  Block blocks[3];
+  Block* block = &blocks[0];  // worked on
+  Block* next = &blocks[1];   // being fetched
+  Block* later = &blocks[2];  // of a list: on its way to the second cache
+  int fetched = 0;            // rows of them that have been asked for
+  bool listed = false;
   alignas(64) float weights[kMaxHeads][kMaxBlock];  // scores, then 2^(score - max)
   float rescale[kMaxHeads];                         // 2^(old max - new max)
 };
@@ -54,7 +57,7 @@ void gather(const DecodeChunk& c, int64_t at, int most, Block& block) {
   const int shift = std::countr_zero(static_cast<unsigned>(kv.page_tokens));
   const int64_t mask = kv.page_tokens - 1, bytes = kv.token_bytes();
   const std::byte* region = kv.base + c.head * kv.head_stride;
-  block.count = static_cast<int>(std::min<int64_t>(most, c.end - at));
+  block.count = static_cast<int>(std::clamp<int64_t>(c.end - at, 0, most));
   for (int i = 0; i < block.count; ++i) {
     const int64_t token = c.ids ? c.ids[at + i] : at + i;
     block.rows[i] = region + ((int64_t{kv.table[token >> shift]} << shift) + (token & mask)) * bytes;
@@ -62,20 +65,21 @@ void gather(const DecodeChunk& c, int64_t at, int most, Block& block) {
   for (int i = block.count; i % 4 != 0; ++i) block.rows[i] = block.rows[block.count - 1];
 }
 
-// Asks for the next few rows of the next block. Spread over all the work on a block, so that memory never waits.
-HWY_INLINE void fetch(Workspace& w, int rows, int64_t row_bytes) {
-  const int end = std::min(w.fetched + rows, w.next->count);
-  for (; w.fetched < end; ++w.fetched) {
-    const std::byte* row = w.next->rows[w.fetched];
-    for (int64_t i = 0; i < row_bytes; i += static_cast<int64_t>(kCacheLine)) hwy::Prefetch(row + i);
-  }
+// Asks for one more row of the next block. The calls are spread evenly over the work on a block: a processor has room
+// for few lines on their way, and a burst of requests holds up the work behind it. Rows of a list lie on pages of
+// their own, where a processor may drop a request that finds no translation of the address: they are asked for twice.
+HWY_INLINE void fetch_row(Workspace& w, int64_t row_bytes) {
+  const int row = w.fetched++;
+  if (row < w.next->count)
+    for (int64_t i = 0; i < row_bytes; i += kLineBytes) hwy::Prefetch(w.next->rows[row] + i);
+  if (w.listed && row < w.later->count)
+    for (int64_t i = 0; i < row_bytes; i += kLineBytes) __builtin_prefetch(w.later->rows[row] + i, 0, 2);
 }
 
-// weights[head][token] = q[head] . k[token] for a tile of 4 tokens. Its sums, one key and the queries fit the
-// registers.
-template <int kHeads, class D, typename T>
+// weights[head][token] = q[head] . k[token] for a tile of 4 or 2 tokens. Its sums, the queries and a key or two fit
+// the registers.
+template <int kHeads, int kTokens, class D, typename T>
 HWY_INLINE void score_tile(D d, const T* const* k, const float* q, int64_t dim, float* weights) {
-  constexpr int kTokens = 4;
   hn::Vec<D> sum[kHeads][kTokens];
   for (auto& row : sum)
     for (auto& s : row) s = hn::Zero(d);
@@ -88,101 +92,146 @@ HWY_INLINE void score_tile(D d, const T* const* k, const float* q, int64_t dim, 
       for (int h = 0; h < kHeads; ++h) sum[h][t] = hn::MulAdd(key, query[h], sum[h][t]);
     }
   }
-  for (int h = 0; h < kHeads; ++h)
-    store_sums_of_4(d, sum[h][0], sum[h][1], sum[h][2], sum[h][3], weights + h * kMaxBlock);
+  if constexpr (kTokens == 4) {
+    for (int h = 0; h < kHeads; ++h)
+      store_sums_of_4(d, sum[h][0], sum[h][1], sum[h][2], sum[h][3], weights + h * kMaxBlock);
+  } else {
+    for (int h = 0; h < kHeads; h += 2)
+      store_sums_of_2_and_2(d, sum[h][0], sum[h][1], sum[h + 1][0], sum[h + 1][1], weights + h * kMaxBlock, kMaxBlock);
+  }
 }
 
-// Four tokens against all heads, as many heads at a time as the registers hold sums for.
+// Four tokens against all heads. Four heads at a time load and widen a key once for all of them: with 32 registers
+// for four tokens, with 16 for two.
 template <class D, typename T>
 HWY_INLINE void score_4_tokens(D d, const T* const* k, const float* q, int heads, int64_t dim, float* weights) {
   int h = 0;
-  if (HWY_TARGET <= HWY_AVX3)  // 32 registers
-    for (; heads - h >= 4; h += 4) score_tile<4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-  if (heads - h == 3) return score_tile<3>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-  for (; heads - h >= 2; h += 2) score_tile<2>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-  if (heads > h) score_tile<1>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  if constexpr (HWY_TARGET <= HWY_AVX3) {
+    for (; heads - h >= 4; h += 4) score_tile<4, 4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  } else if constexpr (HWY_TARGET <= HWY_AVX2) {
+    for (; heads - h >= 4; h += 4) {
+      score_tile<4, 2>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+      score_tile<4, 2>(d, k + 2, q + h * dim, dim, weights + h * kMaxBlock + 2);
+    }
+  }
+  if (heads - h == 3) return score_tile<3, 4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  for (; heads - h >= 2; h += 2) score_tile<2, 4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  if (heads > h) score_tile<1, 4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
 }
 
 template <class D, typename T>
 void scores(D d, const DecodeChunk& c, const float* q, int heads, Workspace& w) {
   const int64_t row_bytes = c.kv->token_bytes();
   for (int t = 0; t < w.block->count; t += 4) {
-    fetch(w, 2, row_bytes);
+    for (int row = 0; row < 2; ++row) fetch_row(w, row_bytes);  // half of the next block in all
     score_4_tokens(d, reinterpret_cast<const T* const*>(w.block->rows + t), q, heads, c.kv->head_dim, w.weights[0] + t);
   }
 }
 
-// Scores become weights; the running maximum and sum at the end of the head's state move on.
-template <class D>
-void softmax_step(D d, float* weights, int count, float& max, float& sum, float& rescale) {
-  const int lanes = static_cast<int>(hn::Lanes(d));
-  for (int i = count; i % lanes != 0; ++i) weights[i] = -std::numeric_limits<float>::infinity();
-  auto highest = hn::Set(d, max);
-  for (int i = 0; i < count; i += lanes) highest = hn::Max(highest, hn::Load(d, weights + i));
-  highest = hn::MaxOfLanes(d, highest);
-  auto total = hn::Zero(d);
-  for (int i = 0; i < count; i += lanes) {
-    const auto weight = exp2_nonpositive(d, hn::Sub(hn::Load(d, weights + i), highest));
-    hn::Store(weight, d, weights + i);
-    total = hn::Add(total, weight);
+// Scores become weights; the running maximum and sum at the end of each head's state move on. Heads go together to
+// hide one another's latency.
+template <int kHeads, class D>
+void softmax_heads(D d, Workspace& w, int first_head, int64_t dim, float* state, int64_t stride) {
+  const int lanes = static_cast<int>(hn::Lanes(d)), count = w.block->count;
+  float(*weights)[kMaxBlock] = w.weights + first_head;
+  hn::Vec<D> highest[kHeads], total[kHeads];
+  for (int h = 0; h < kHeads; ++h) {
+    for (int i = count; i % lanes != 0; ++i) weights[h][i] = -std::numeric_limits<float>::infinity();
+    highest[h] = hn::Set(d, state[h * stride + dim]);
+    total[h] = hn::Zero(d);
   }
-  rescale = hn::GetLane(exp2_nonpositive(d, hn::Sub(hn::Set(d, max), highest)));
-  max = hn::GetLane(highest);
-  sum = sum * rescale + hn::GetLane(hn::SumOfLanes(d, total));
+  for (int i = 0; i < count; i += lanes)
+    for (int h = 0; h < kHeads; ++h) highest[h] = hn::Max(highest[h], hn::Load(d, weights[h] + i));
+  for (int h = 0; h < kHeads; ++h) highest[h] = hn::MaxOfLanes(d, highest[h]);
+  for (int i = 0; i < count; i += lanes) {
+    for (int h = 0; h < kHeads; ++h) {
+      const auto weight = exp2_nonpositive(d, hn::Sub(hn::Load(d, weights[h] + i), highest[h]));
+      hn::Store(weight, d, weights[h] + i);
+      total[h] = hn::Add(total[h], weight);
+    }
+  }
+  for (int h = 0; h < kHeads; ++h) {
+    float &max = state[h * stride + dim], &sum = state[h * stride + dim + 1];
+    const float rescale = hn::GetLane(exp2_nonpositive(d, hn::Sub(hn::Set(d, max), highest[h])));
+    max = hn::GetLane(highest[h]);
+    sum = sum * rescale + hn::GetLane(hn::SumOfLanes(d, total[h]));
+    w.rescale[first_head + h] = rescale;
+  }
 }
+
+template <class D>
+void softmax_step(D d, Workspace& w, int heads, int64_t dim, float* state, int64_t stride) {
+  int h = 0;
+  for (; heads - h >= 4; h += 4) softmax_heads<4>(d, w, h, dim, state + h * stride, stride);
+  for (; heads - h >= 1; h += 1) softmax_heads<1>(d, w, h, dim, state + h * stride, stride);
+}
+
+struct ValueTile {
+  int first_head;
+  int rows;         // of the next block, to ask for on the way
+  int64_t dim, at;  // D, and where in it the tile begins
+  float* state;     // [heads, stride]
+  int64_t stride;
+};
 
 // state[head][at...] = state * rescale + sum over the block of weight * v, for a tile of kHeads x kVectors.
 template <int kHeads, int kVectors, class D, typename T>
-HWY_INLINE void value_tile(D d, const Workspace& w, int first_head, int64_t offset, float* state, int64_t stride) {
+HWY_INLINE void value_tile(D d, Workspace& w, const ValueTile& tile) {
+  float* state = tile.state + tile.at;
+  const int64_t stride = tile.stride;
   const size_t lanes = hn::Lanes(d);
   hn::Vec<D> sum[kHeads][kVectors];
   for (int h = 0; h < kHeads; ++h)
     for (int v = 0; v < kVectors; ++v)
-      sum[h][v] = hn::Mul(hn::LoadU(d, state + h * stride + v * lanes), hn::Set(d, w.rescale[first_head + h]));
-  const float* weights = w.weights[first_head];
+      sum[h][v] = hn::Mul(hn::LoadU(d, state + h * stride + v * lanes), hn::Set(d, w.rescale[tile.first_head + h]));
+  const float* weights = w.weights[tile.first_head];
+  const int count = w.block->count, piece = (count + tile.rows - 1) / tile.rows;
+  for (int t = 0; t < count;) {
+    fetch_row(w, 2 * tile.dim * static_cast<int64_t>(sizeof(T)));
+    const int end = std::min(t + piece, count);
 #pragma GCC unroll 4
-  for (int t = 0; t < w.block->count; ++t) {
-    const T* row = reinterpret_cast<const T*>(w.block->rows[t]) + offset;
-    hn::Vec<D> value[kVectors];
-    for (int v = 0; v < kVectors; ++v) value[v] = load_f32(d, row + v * lanes);
-    for (int h = 0; h < kHeads; ++h) {
-      const auto weight = hn::Set(d, weights[h * kMaxBlock + t]);
-      for (int v = 0; v < kVectors; ++v) sum[h][v] = hn::MulAdd(value[v], weight, sum[h][v]);
+    for (; t < end; ++t) {
+      const T* row = reinterpret_cast<const T*>(w.block->rows[t]) + tile.dim + tile.at;
+      hn::Vec<D> value[kVectors];
+      for (int v = 0; v < kVectors; ++v) value[v] = load_f32(d, row + v * lanes);
+      for (int h = 0; h < kHeads; ++h) {
+        const auto weight = hn::Set(d, weights[h * kMaxBlock + t]);
+        for (int v = 0; v < kVectors; ++v) sum[h][v] = hn::MulAdd(value[v], weight, sum[h][v]);
+      }
     }
   }
   for (int h = 0; h < kHeads; ++h)
     for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[h][v], d, state + h * stride + v * lanes);
 }
 
-// All of D for kHeads heads, kVectors vectors at a time.
+// All of D for kHeads heads, kVectors vectors at a time. tile.rows: of the next block, over all of D.
 template <int kHeads, int kVectors, class D, typename T>
-HWY_INLINE void value_rows(D d, Workspace& w, int first_head, int64_t dim, float* state, int64_t stride) {
+HWY_INLINE void value_rows(D d, Workspace& w, ValueTile tile) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int rows_per_tile = static_cast<int>(kMaxBlock / 2 * kVectors * lanes / dim) + 1;
-  int64_t i = 0;
-  for (; i + kVectors * lanes <= dim; i += kVectors * lanes) {
-    fetch(w, rows_per_tile, 2 * dim * static_cast<int64_t>(sizeof(T)));
-    value_tile<kHeads, kVectors, D, T>(d, w, first_head, dim + i, state + i, stride);
-  }
-  for (; i < dim; i += lanes) value_tile<kHeads, 1, D, T>(d, w, first_head, dim + i, state + i, stride);
+  tile.rows = std::max(1, static_cast<int>((tile.rows * kVectors * lanes + tile.dim - 1) / tile.dim));
+  for (; tile.at + kVectors * lanes <= tile.dim; tile.at += kVectors * lanes)
+    value_tile<kHeads, kVectors, D, T>(d, w, tile);
+  for (; tile.at < tile.dim; tile.at += lanes) value_tile<kHeads, 1, D, T>(d, w, tile);
 }
 
 template <class D, typename T>
 void values(D d, Workspace& w, int heads, int64_t dim, float* state, int64_t stride) {
+  const int parts = (heads + 3) / 4, rows = (w.next->count / 2 + parts - 1) / parts;
   for (int h = 0; h < heads; h += 4) {
-    float* out = state + h * stride;
+    const ValueTile tile{
+        .first_head = h, .rows = rows, .dim = dim, .at = 0, .state = state + h * stride, .stride = stride};
     switch (std::min(heads - h, 4)) {
       case 4:
-        value_rows<4, 2, D, T>(d, w, h, dim, out, stride);
+        value_rows<4, 2, D, T>(d, w, tile);
         break;
       case 3:
-        value_rows<3, 4, D, T>(d, w, h, dim, out, stride);
+        value_rows<3, 4, D, T>(d, w, tile);
         break;
       case 2:
-        value_rows<2, 4, D, T>(d, w, h, dim, out, stride);
+        value_rows<2, 4, D, T>(d, w, tile);
         break;
       default:
-        value_rows<1, 8, D, T>(d, w, h, dim, out, stride);
+        value_rows<1, 8, D, T>(d, w, tile);
     }
   }
 }
@@ -198,18 +247,18 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
     state[h * stride + dim + 1] = 0.f;
   }
   Workspace w;
+  w.listed = c.ids != nullptr;
   const int most = block_tokens(*c.kv);
   gather(c, c.begin, most, *w.next);
-  fetch(w, most, c.kv->token_bytes());
-  for (int64_t at = c.begin; at < c.end; at += w.block->count) {
+  gather(c, c.begin + most, most, *w.later);
+  while (w.fetched < w.next->count) fetch_row(w, c.kv->token_bytes());
+  for (int64_t at = c.begin; at < c.end; at += most) {
     std::swap(w.block, w.next);
+    std::swap(w.next, w.later);
     w.fetched = 0;
-    gather(c, at + w.block->count, most, *w.next);
+    gather(c, at + 2 * most, most, *w.later);
     scores<D, T>(d, c, q, heads, w);
-    for (int h = 0; h < heads; ++h) {
-      float* head = state + h * stride;
-      softmax_step(hn::ScalableTag<float>(), w.weights[h], w.block->count, head[dim], head[dim + 1], w.rescale[h]);
-    }
+    softmax_step(hn::ScalableTag<float>(), w, heads, dim, state, stride);
     values<D, T>(d, w, heads, dim, state, stride);
   }
 }
