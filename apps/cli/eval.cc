@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
 #include "apps/cli/verbs.h"
+#include "attention/calibration.h"
 #include "base/error.h"
 #include "base/isa.h"
 #include "lab/perplexity.h"
@@ -22,6 +24,21 @@ std::vector<std::unique_ptr<Method>> Evaluation::methods() const {
   for (const std::string& spec : options.attention)
     made.push_back(make_method(with_every_row(parse_attention_spec(spec)), inputs));
   return made;
+}
+
+std::vector<ComparedMethod> Evaluation::compared(std::span<const std::unique_ptr<Method>> methods) const {
+  std::vector<ComparedMethod> compared;
+  for (size_t m = 0; m < methods.size(); ++m) {
+    const std::string& spec = options.attention[m];
+    compared.push_back({.name = spec, .method = methods[m].get(), .always = always_read(parse_attention_spec(spec))});
+  }
+  return compared;
+}
+
+size_t Evaluation::name_width() const {
+  size_t width = 6;
+  for (const std::string& spec : options.attention) width = std::max(width, spec.size());
+  return width;
 }
 
 nlohmann::json finite(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
@@ -38,6 +55,7 @@ nlohmann::json perplexity_of(const Evaluation& e, const PerplexityOptions& optio
       });
   progress.clear();
   return {{"attention", spec},
+          {"context", options.context},
           {"perplexity", r.perplexity},
           {"windows", r.window_nll.size()},
           {"scored_tokens", r.scored_tokens},
@@ -85,12 +103,17 @@ void run(const EvalOptions& o) {
   const auto model = open_model(o.common.model);
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   const std::string text = read_whole(o.text);
+  std::shared_ptr<const Calibration> calibration;
+  if (!o.calibration.empty()) {
+    calibration = std::make_shared<const Calibration>(Calibration::load(o.calibration));
+    calibration->require_model(model->fingerprint(), o.calibration);
+  }
   const Evaluation evaluation{.options = o,
                               .context = *context,
                               .model = *model,
                               .tokenizer = tokenizer,
                               .text = text,
-                              .inputs = {.shape = model->shape().attention, .calibration = nullptr}};
+                              .inputs = {.shape = model->shape().attention, .calibration = calibration}};
   evaluation.methods();  // a wrong spec is refused before hours of work
   nlohmann::json all{{"model", o.common.model},
                      {"text", o.text},
@@ -119,6 +142,7 @@ void add_eval(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--text", options->text, "the text; documents may be separated by NUL bytes")->required();
   verb->add_option("--attention", options->attention, "method; may be given several times")->capture_default_str();
+  verb->add_option("--calibration", options->calibration, "file of lowkey calibrate, for methods that need one");
   verb->add_option("--context", options->context,
                    "tokens a window or document; default: 2048 for perplexity, else 8192");
   verb->add_option("--windows", options->windows, "how many windows, evenly spaced; 0: all");

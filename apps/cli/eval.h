@@ -3,10 +3,12 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "apps/cli/options.h"
+#include "lab/observer.h"
 
 namespace lowkey::cli {
 
@@ -35,6 +37,9 @@ struct Evaluation {
   int64_t length(int64_t standard) const { return options.context > 0 ? options.context : standard; }
   // In the order of --attention, every row selecting.
   std::vector<std::unique_ptr<Method>> methods() const;
+  // The same with their names; refers to them.
+  std::vector<ComparedMethod> compared(std::span<const std::unique_ptr<Method>> methods) const;
+  size_t name_width() const;  // of the longest
 };
 
 nlohmann::json eval_agreement(const Evaluation&);

@@ -113,13 +113,8 @@ void print_layers(const char* title, Column column, const std::vector<std::strin
 
 std::vector<std::vector<WindowAgreement>> measure(const Evaluation& e, const AgreementOptions& options) {
   const auto made = e.methods();
-  std::vector<ComparedMethod> methods;
-  for (size_t m = 0; m < made.size(); ++m)
-    methods.push_back({.name = e.options.attention[m],
-                       .method = made[m].get(),
-                       .always = always_read(parse_attention_spec(e.options.attention[m]))});
   Progress progress("agreement", "windows x methods");
-  return agreement(e.context, e.model, methods, document_tokens(e.tokenizer, e.text), options,
+  return agreement(e.context, e.model, e.compared(made), document_tokens(e.tokenizer, e.text), options,
                    [&](int64_t done, int64_t total, std::string_view method) {
                      progress.retitle(method.empty() ? "dense prefix" : std::string(method));
                      progress.update(done, total);
@@ -137,12 +132,11 @@ nlohmann::json eval_agreement(const Evaluation& e) {
   nlohmann::json json{{"context", options.context}, {"scored", options.scored}, {"results", nlohmann::json::array()}};
   std::vector<std::string> specs;
   std::vector<AgreementSummary> summaries;
-  size_t width = 6;
+  const size_t width = e.name_width();
   for (size_t m = 0; m < results.size(); ++m) {
     if (results[m].empty()) continue;  // interrupted
     specs.push_back(o.attention[m]);
     summaries.push_back(summarise(results[m]));
-    width = std::max(width, specs.back().size());
     nlohmann::json result = to_json(summaries.back());
     result["attention"] = specs.back();
     for (const WindowAgreement& w : results[m]) result["windows"].push_back(to_json(w));

@@ -27,12 +27,6 @@ struct AgreementOptions {
   int observe_every = 8;  // rows from one that is compared with exact top-k to the next; 0: none
 };
 
-struct ComparedMethod {
-  std::string name;
-  const Method* method;
-  AlwaysRead always;
-};
-
 // One method on one window; means over its scored positions.
 struct WindowAgreement {
   int64_t begin = 0;              // of the window in the stream

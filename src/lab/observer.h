@@ -7,6 +7,7 @@
 // read count in neither.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "attention/method.h"
@@ -22,6 +23,13 @@ struct AlwaysRead {
 };
 // As the spec says.
 AlwaysRead always_read(const AttentionSpec&);
+
+// A method to measure, under the name that results have.
+struct ComparedMethod {
+  std::string name;
+  const Method* method;
+  AlwaysRead always;
+};
 
 struct LayerObservation {
   int64_t lists = 0;                // looked at; one that reads everything has recall 1
