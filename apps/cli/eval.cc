@@ -8,10 +8,10 @@
 #include <cmath>
 #include <fstream>
 
+#include "apps/cli/methods.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
 #include "apps/cli/verbs.h"
-#include "attention/calibration.h"
 #include "base/error.h"
 #include "base/isa.h"
 #include "lab/perplexity.h"
@@ -21,8 +21,11 @@ namespace lowkey::cli {
 
 std::vector<std::unique_ptr<Method>> Evaluation::methods() const {
   std::vector<std::unique_ptr<Method>> made;
-  for (const std::string& spec : options.attention)
-    made.push_back(make_method(with_every_row(parse_attention_spec(spec)), inputs));
+  for (const std::string& text : options.attention) {
+    AttentionSpec spec = with_every_row(parse_attention_spec(text));
+    if (has_measured_minimum(spec)) spec.settings.emplace("min", "0");  // the method itself is measured, not its gate
+    made.push_back(make_method(spec, inputs));
+  }
   return made;
 }
 
@@ -103,11 +106,10 @@ void run(const EvalOptions& o) {
   const auto model = open_model(o.common.model);
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   const std::string text = read_whole(o.text);
-  std::shared_ptr<const Calibration> calibration;
-  if (!o.calibration.empty()) {
-    calibration = std::make_shared<const Calibration>(Calibration::load(o.calibration));
-    calibration->require_model(model->fingerprint(), o.calibration);
-  }
+  const bool calibrated = std::any_of(o.attention.begin(), o.attention.end(), [](const std::string& spec) {
+    return needs_calibration(parse_attention_spec(spec));
+  });
+  const auto calibration = calibrated ? open_calibration(o.common.calibration, o.common.model, *model) : nullptr;
   const Evaluation evaluation{.options = o,
                               .context = *context,
                               .model = *model,
@@ -142,7 +144,7 @@ void add_eval(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--text", options->text, "the text; documents may be separated by NUL bytes")->required();
   verb->add_option("--attention", options->attention, "method; may be given several times")->capture_default_str();
-  verb->add_option("--calibration", options->calibration, "file of lowkey calibrate, for methods that need one");
+  add_calibration(*verb, options->common);
   verb->add_option("--context", options->context,
                    "tokens a window or document; default: 2048 for perplexity, else 8192");
   verb->add_option("--windows", options->windows, "how many windows, evenly spaced; 0: all");

@@ -16,7 +16,7 @@ struct EvalOptions {
   CommonOptions common;
   std::vector<std::string> attention{"dense"};
   std::vector<std::string> tasks{"perplexity"};
-  std::string text, calibration, json_file;
+  std::string text, json_file;
   int64_t context = 0;  // tokens a window or document; 0: the task's own choice
   int64_t windows = 0;  // 0: all
   int chunk = 512;
