@@ -34,8 +34,8 @@ std::vector<float> rotated_sample(const KeyStatistics& s, const Calibration& c, 
   return z;
 }
 
-// Fits one nibble after the other to points [D, N], which lie in the plan's order, and takes away what a coarse
-// nibble says, so that later ones see what it leaves over.
+// Fits one nibble after the other to points [D, N], which lie in the plan's order. Coarse nibbles stay uniform: what
+// they leave over is then spread evenly, which later ones code best. It is taken away from the points.
 std::vector<float> fit_nibbles(const NibblePlan& plan, std::span<const double> deviations, int rounds,
                                std::vector<float>& points) {
   const size_t n = points.size() / plan.order.size();
@@ -46,8 +46,13 @@ std::vector<float> fit_nibbles(const NibblePlan& plan, std::span<const double> d
     const size_t width = nibble.bits.size();
     const std::span<float> mine = std::span(points).subspan(static_cast<size_t>(nibble.begin) * n, width * n);
     std::vector<float> entries = uniform_entries(plan, static_cast<int>(i), deviations);
-    fit_codebook({mine, static_cast<int64_t>(n), static_cast<int>(width)}, rounds, entries, codes);
-    for (size_t p = 0; p < n && nibble.coarse; ++p) mine[p] -= entries[static_cast<size_t>(codes[p])];
+    const CodebookPoints coded{mine, static_cast<int64_t>(n), static_cast<int>(width)};
+    if (nibble.coarse) {
+      nearest_entries(coded, entries, codes);
+      for (size_t p = 0; p < n; ++p) mine[p] -= entries[static_cast<size_t>(codes[p])];
+    } else {
+      fit_codebook(coded, rounds, entries, codes);
+    }
     all.insert(all.end(), entries.begin(), entries.end());
   }
   return all;
