@@ -27,8 +27,9 @@ struct ScoreIndexArgs {
 void score_index(const Context&, const ScoreIndexArgs&);
 
 namespace ref {
-// The same look-up in exact arithmetic. The kernel rounds tables to 8 bits: its keys differ by at most
-// nibbles / 2 steps of the largest table's range / 255 before the softmax.
+// The same look-up in exact arithmetic. The kernel's scores are sums of whole steps, the same step for all heads of a
+// group: 1/63 of the largest table's range at most, mostly about half of that. Each nibble is off by up to half a step,
+// the normaliser by as much and another 0.06.
 void score_index(const ScoreIndexArgs&) noexcept;
 }  // namespace ref
 

@@ -89,7 +89,7 @@ struct Batch {
     for (int64_t row = 0; row < rows() * shape.kv_heads; ++row) {
       const int64_t n = row / shape.kv_heads, length = kv[static_cast<size_t>(n)].length;
       const Size size = this->size(n, static_cast<int>(row % shape.kv_heads));
-      const double nibbles = index.index().nibbles(), step = size.range / 127;
+      const double nibbles = index.index().nibbles(), step = size.range / 63;
       double squares = 0;
       for (int64_t t = 0; t < longest + 3; ++t) {
         const auto i = static_cast<size_t>(row * (longest + 3) + t);
@@ -99,12 +99,12 @@ struct Batch {
         }
         const double error = std::abs(double{keys[i]} - exact[i]);
         squares += error * error;
-        ASSERT_LE(error, nibbles * step + 0.06 + 2 * size.rounding)
+        ASSERT_LE(error, (nibbles + 0.5) * step + 0.06 + 2 * size.rounding)
             << shape.name << ", " << name(active_isa()) << ", row " << row << ", token " << t;
       }
       // Roundings of half a step are as good as random: a code misread for one nibble would show here.
       ASSERT_LE(std::sqrt(squares / static_cast<double>(length)),
-                2 * step * std::sqrt(nibbles / 12) + 0.06 + 2 * size.rounding)
+                step * (std::sqrt(nibbles / 3) + 0.5) + 0.06 + 2 * size.rounding)
           << shape.name << ", " << name(active_isa()) << ", row " << row;
     }
   }

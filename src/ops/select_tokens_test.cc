@@ -175,6 +175,23 @@ TEST_P(SelectTokens, AShareOfEqualKeysTakesTheFirst) {
   EXPECT_EQ(rows.reference()[0], first);
 }
 
+// Not promised, but a broken model must not lead to reads outside the cache.
+TEST_P(SelectTokens, KeysThatAreNoNumbersStillGiveTokens) {
+  for (const float share : {1.f, 0.5f}) {
+    for (const int64_t every : {1, 2, 100}) {
+      std::vector<float> keys = random_normal(20000, 4);
+      for (size_t t = 0; t < keys.size(); t += static_cast<size_t>(every)) keys[t] = std::nanf("");
+      Rows rows(keys, 20000, {20000}, {{.most = 15000, .least = 7, .sink = 1, .recent = 1, .share = share}});
+      const std::vector<int32_t> ids = rows.run(1)[0];
+      ASSERT_GE(ids.size(), 9u);
+      for (size_t i = 0; i < ids.size(); ++i) {
+        ASSERT_GE(ids[i], i ? ids[i - 1] + 1 : 0);
+        ASSERT_LT(ids[i], 20000);
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Isas, SelectTokens, testing::ValuesIn(supported_isas()),
                          [](const auto& info) { return std::string(name(info.param)); });
 

@@ -1,5 +1,5 @@
-// The three kernels of score_index, for up to 4 query heads of one KV head: tables of 8 bits, the scan of codes that
-// sums table entries, and from the sums the keys.
+// The kernels of score_index for the query heads of one KV head: tables of 8 bits, the scan of codes that sums table
+// entries, and from the sums the keys.
 #pragma once
 
 #include <cstdint>
@@ -9,28 +9,29 @@
 
 namespace lowkey {
 
-inline constexpr int kIndexHeads = 4;  // query heads worked on together: their sums fit the registers of AVX2
+inline constexpr int kIndexBundle = 4;  // nibbles whose entries are added in 8 bits
 
-// Look-up tables: score (in powers of two) = step * sum of entries + bias.
+// Look-up tables: score (in powers of two) = step * sum of entries, but for what all tokens of a query head share.
 //
-// Nibbles go in pairs whose two entries are added in 8 bits, halving the costlier additions in 16: the nibble of the
-// widest range with that of the narrowest, and so on. The step is as small as all pairs allow: with ranges as uneven as
-// those of water-filled bits it is nearly that of 8 bits, at worst that of 7.
+// Nibbles go in bundles whose entries are added in 8 bits before they are in 16, which costs three times as much. A
+// bundle takes nibbles of wide and narrow range alike, and the step is as small as the fullest bundle allows: with
+// ranges as uneven as those of water-filled bits about that of 8 bits for each nibble, at worst that of 6.
 struct IndexTables {
-  int heads;         // <= kIndexHeads
-  int slots;         // nibbles, rounded up to pairs
-  uint8_t* entries;  // [slots, heads, 16]
+  int heads;         // G
+  int slots;         // nibbles, rounded up to whole bundles
+  uint8_t* entries;  // [heads, slots, 16]
   int32_t* offsets;  // [slots]: where in a tile the nibble of a slot lies
-  float step;        // > 0
-  float bias[kIndexHeads];
-  int32_t top[kIndexHeads];  // no sum of a head is larger
+  int32_t* tops;     // [heads]: no sum of a head is larger
+  float step;        // > 0, the same for all heads
 };
 
-// q: [heads, D]; scale includes log2(e); sets all but heads, entries and offsets. work: index_table_floats.
-void build_tables(const IndexHead&, const float* q, float scale, float* work, IndexTables&) noexcept;
-constexpr int64_t index_table_floats(int64_t rank, int64_t nibbles) {
-  return kIndexHeads * (rank + 1 + 16 * nibbles) + 16;
+constexpr int64_t index_slots(int64_t nibbles) { return (nibbles + kIndexBundle - 1) / kIndexBundle * kIndexBundle; }
+constexpr int64_t index_table_floats(int64_t heads, int64_t rank, int64_t nibbles) {
+  return 4 * (rank + 1) + 17 * heads * nibbles;
 }
+
+// q: [heads, D]; scale includes log2(e). Sets offsets, tops, step and entries. work: [index_table_floats].
+void build_tables(const IndexHead&, const float* q, float scale, float* work, IndexTables&) noexcept;
 
 // Tokens [begin, end) of a KV head; begin a multiple of kIndexTileTokens.
 struct IndexScan {
@@ -40,7 +41,7 @@ struct IndexScan {
   const IndexTables* tables;
   uint16_t* sums;  // out [heads][stride]: those of tokens [begin, end), and of what is left of the last tile
   int64_t stride;
-  float* total;  // out [heads]: 2^kIndexHeadroom * sum of 2^(step * (sum - top)), see sum_exponentials
+  float* totals;  // out [heads]: sum_exponentials of the heads' sums
 };
 
 void scan_index(const IndexScan&) noexcept;
@@ -52,13 +53,14 @@ float sum_exponentials(const uint16_t* sums, int64_t count, float step, int32_t 
 inline constexpr int kIndexHeadroom = 90;
 inline constexpr float kIndexLeastTotal = 0x1p-90f;
 
-// keys[t] = max over heads of step[h] * sums[h][t] + offset[h], for tokens [0, count).
+// keys[t] = start + step * max over heads of max(0, sums[h][t] - drops[h]), for tokens [0, count).
 struct IndexKeys {
   const uint16_t* sums;  // [heads][stride]
   int64_t stride, count;
   int heads;
-  const float *step, *offset;  // [heads]
-  float* keys;
+  const uint16_t* drops;  // [heads]
+  float step, start;
+  float* keys;  // out
 };
 
 void index_keys(const IndexKeys&) noexcept;

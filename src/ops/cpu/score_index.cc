@@ -1,7 +1,8 @@
-// The door of score_index and the sharing of its work. A unit is up to 4 query heads of one row and KV head; batches of
-// units go through three regions: their tables, the scan of their codes run by run, and the keys run by run. The sums
-// of a batch, 2 bytes per token and head, wait in between in the caches. Units are in the order of KV heads, so that
-// the rows of a chunk of a prompt find the codes of a head where the row before left them.
+// The door of score_index and the sharing of its work. A pair is a row and a KV head. It takes its tables, the scan of
+// its codes run by run, and the keys run by run; in between its sums wait, 2 bytes per token and query head. Where
+// there are pairs enough each thread takes whole ones, whose sums stay in its own cache; else all threads share the
+// runs of all pairs. Pairs are in the order of KV heads, so that the rows of a chunk of a prompt find the codes of a
+// head where the row before left them.
 #include "ops/score_index.h"
 
 #include <algorithm>
@@ -38,111 +39,130 @@ int64_t run_tokens(int64_t length) {
   return run;
 }
 
-int64_t runs(int64_t length) { return (length + run_tokens(length) - 1) / run_tokens(length); }
+int64_t run_count(int64_t length) { return (length + run_tokens(length) - 1) / run_tokens(length); }
 
 // The work of one call. Pair p is row p % N, KV head p / N.
 class Plan {
  public:
   Plan(const ScoreIndexArgs& a, int threads, Scratch::Frame& frame) : a_(a), rows_(a.q.dim(0)) {
     group_ = a.q.dim(1) / a.kv[0].kv_heads;
-    parts_ = (group_ + kIndexHeads - 1) / kIndexHeads;
-    slots_ = (a.index.nibbles() + 1) / 2 * 2;
+    slots_ = index_slots(a.index.nibbles());
     int64_t longest = 0;
     for (const KvPages& kv : a.kv) {
       longest = std::max(longest, kv.length);
-      runs_ = std::max(runs_, ::lowkey::runs(kv.length));
+      runs_ = std::max(runs_, run_count(kv.length));
     }
-    stride_ = (longest + kIndexTileTokens - 1) / kIndexTileTokens * kIndexTileTokens + kIndexTileTokens;
-    batch_ = std::clamp<int64_t>(kBatchSums / (group_ * stride_), 1, pairs());
-    work_floats_ = index_table_floats(a.index.heads[0].rotation.dim(0), a.index.nibbles());
+    stride_ = (longest + kIndexTileTokens - 1) / kIndexTileTokens * kIndexTileTokens;
+    whole_ = pairs() >= kWholePairs * threads;
+    const int64_t places = whole_ ? threads : pairs();
+    work_floats_ = index_table_floats(group_, a.index.heads[0].rotation.dim(0), a.index.nibbles());
     work_ = frame.take<float>(threads * work_floats_);
-    tables_ = frame.take<IndexTables>(batch_ * parts_);
-    entries_ = frame.take<uint8_t>(batch_ * slots_ * group_ * 16);
-    offsets_ = frame.take<int32_t>(batch_ * parts_ * slots_);
-    totals_ = frame.take<float>(batch_ * runs_ * group_);
-    steps_ = frame.take<float>(batch_ * group_);
-    starts_ = frame.take<float>(batch_ * group_);
-    sums_ = frame.take<uint16_t>(batch_ * group_ * stride_);
+    places_ = frame.take<Place>(places);
+    auto* entries = frame.take<uint8_t>(places * slots_ * group_ * 16);
+    auto* offsets = frame.take<int32_t>(places * slots_);
+    auto* tops = frame.take<int32_t>(places * group_);
+    auto* drops = frame.take<uint16_t>(places * group_);
+    auto* totals = frame.take<float>(places * runs_ * group_);
+    auto* sums = frame.take<uint16_t>(places * group_ * stride_);
+    for (int64_t i = 0; i < places; ++i) {
+      const int64_t g = i * group_;
+      places_[i] = {.tables = {.heads = static_cast<int>(group_),
+                               .slots = static_cast<int>(slots_),
+                               .entries = entries + g * slots_ * 16,
+                               .offsets = offsets + i * slots_,
+                               .tops = tops + g,
+                               .step = 0},
+                    .totals = totals + g * runs_,
+                    .sums = sums + g * stride_,
+                    .drops = drops + g,
+                    .start = 0};
+    }
   }
 
   int64_t pairs() const noexcept { return rows_ * a_.kv[0].kv_heads; }
-  int64_t batch() const noexcept { return batch_; }  // pairs worked on together
-  int64_t runs() const noexcept { return runs_; }    // of a pair, at most
+  bool whole() const noexcept { return whole_; }   // a pair is one thread's work, and has that thread's place
+  int64_t runs() const noexcept { return runs_; }  // of a pair, at most
 
-  // Slot: the number of a pair in its batch.
-  void build(int64_t pair, int64_t slot, int thread) const noexcept {
-    const IndexHead& head = a_.index.heads[static_cast<size_t>(pair / rows_)];
-    const float scale = a_.scale * std::numbers::log2e_v<float>;
-    for (int64_t part = 0; part < parts_; ++part) {
-      IndexTables& t = tables_[slot * parts_ + part];
-      t.heads = static_cast<int>(std::min<int64_t>(kIndexHeads, group_ - part * kIndexHeads));
-      t.entries = entries_ + (slot * group_ + part * kIndexHeads) * slots_ * 16;
-      t.offsets = offsets_ + (slot * parts_ + part) * slots_;
-      const int64_t query = pair % rows_ * a_.q.dim(1) + pair / rows_ * group_ + part * kIndexHeads;
-      build_tables(head, a_.q.f32_row(query), scale, work_ + thread * work_floats_, t);
-    }
+  // `at` is the place where a pair's numbers are kept.
+  void build(int64_t pair, int64_t at, int thread) const noexcept {
+    const int64_t row = pair % rows_, head = pair / rows_;
+    build_tables(a_.index.heads[static_cast<size_t>(head)], a_.q.f32_row(row * a_.q.dim(1) + head * group_),
+                 a_.scale * std::numbers::log2e_v<float>, work_ + thread * work_floats_, places_[at].tables);
   }
 
-  void scan(int64_t pair, int64_t slot, int64_t run) const noexcept {
+  void scan(int64_t pair, int64_t at, int64_t run) const noexcept {
     const KvPages& kv = a_.kv[static_cast<size_t>(pair % rows_)];
     const int64_t tokens = run_tokens(kv.length), begin = run * tokens;
-    for (int64_t part = 0; part < parts_ && begin < kv.length; ++part)
-      scan_index({.kv = &kv,
-                  .plane = a_.plane,
-                  .head = static_cast<int>(pair / rows_),
-                  .begin = begin,
-                  .end = std::min(begin + tokens, kv.length),
-                  .tables = &tables_[slot * parts_ + part],
-                  .sums = sums(slot, part * kIndexHeads) + begin,
-                  .stride = stride_,
-                  .total = totals_ + (slot * runs_ + run) * group_ + part * kIndexHeads});
+    if (begin >= kv.length) return;
+    scan_index({.kv = &kv,
+                .plane = a_.plane,
+                .head = static_cast<int>(pair / rows_),
+                .begin = begin,
+                .end = std::min(begin + tokens, kv.length),
+                .tables = &places_[at].tables,
+                .sums = places_[at].sums + begin,
+                .stride = stride_,
+                .totals = places_[at].totals + run * group_});
   }
 
-  // key = step * sum + start: the start takes each head's bias, which all tokens share, for the logarithm of the sum.
-  void normalise(int64_t pair, int64_t slot) const noexcept {
+  // A head's key is step * sum + its own start. They are compared as whole steps below the highest start: that head's
+  // own sums are at least 0, so what falls below is never the maximum.
+  void normalise(int64_t pair, int64_t at) const noexcept {
+    Place& place = places_[at];
     const int64_t length = a_.kv[static_cast<size_t>(pair % rows_)].length;
+    double highest = start(place, 0, length);
+    for (int64_t g = 1; g < group_; ++g) highest = std::max(highest, start(place, g, length));
     for (int64_t g = 0; g < group_; ++g) {
-      const IndexTables& t = tables_[slot * parts_ + g / kIndexHeads];
-      int32_t top = t.top[g % kIndexHeads];
-      double total = 0;
-      for (int64_t run = 0; run < ::lowkey::runs(length); ++run) total += totals_[(slot * runs_ + run) * group_ + g];
-      if (total < kIndexLeastTotal) {  // no token comes near what the tables would allow
-        const uint16_t* sums = this->sums(slot, g);
-        top = *std::max_element(sums, sums + length);
-        total = sum_exponentials(sums, length, t.step, top);
-      }
-      steps_[slot * group_ + g] = t.step;
-      starts_[slot * group_ + g] = static_cast<float>(kIndexHeadroom - std::log2(total) - double{t.step} * top);
+      const double drop = std::round((highest - start(place, g, length)) / place.tables.step);
+      place.drops[g] = static_cast<uint16_t>(std::min(65535., drop));
     }
+    place.start = static_cast<float>(highest);
   }
 
-  void write(int64_t pair, int64_t slot, int64_t run) const noexcept {
+  void write(int64_t pair, int64_t at, int64_t run) const noexcept {
     const int64_t row = pair % rows_, length = a_.kv[static_cast<size_t>(row)].length, tokens = run_tokens(length);
     const int64_t begin = run * tokens;
     if (begin >= length) return;
-    index_keys({.sums = sums(slot, 0) + begin,
+    const Place& place = places_[at];
+    index_keys({.sums = place.sums + begin,
                 .stride = stride_,
                 .count = std::min(tokens, length - begin),
                 .heads = static_cast<int>(group_),
-                .step = steps_ + slot * group_,
-                .offset = starts_ + slot * group_,
+                .drops = place.drops,
+                .step = place.tables.step,
+                .start = place.start,
                 .keys = a_.keys.f32_row(row * a_.kv[0].kv_heads + pair / rows_) + begin});
   }
 
  private:
-  static constexpr int64_t kBatchSums = int64_t{2} << 20;  // 4 MB: a part of the last-level cache
+  static constexpr int64_t kWholePairs = 4;  // of a thread: then the last ones do not keep the others waiting for long
 
-  uint16_t* sums(int64_t slot, int64_t g) const noexcept { return sums_ + (slot * group_ + g) * stride_; }
+  struct Place {  // what a pair needs
+    IndexTables tables;
+    float* totals;    // [runs, G]
+    uint16_t* sums;   // [G, stride]
+    uint16_t* drops;  // [G]
+    float start;
+  };
+
+  // Of the keys of a head: minus the logarithm of the sum over tokens of 2^(step * sum).
+  double start(const Place& place, int64_t g, int64_t length) const noexcept {
+    int32_t top = place.tables.tops[g];
+    double total = 0;
+    for (int64_t run = 0; run < run_count(length); ++run) total += place.totals[run * group_ + g];
+    if (total < kIndexLeastTotal) {  // no token comes near what the tables allow
+      const uint16_t* sums = place.sums + g * stride_;
+      top = *std::max_element(sums, sums + length);
+      total = sum_exponentials(sums, length, place.tables.step, top);
+    }
+    return kIndexHeadroom - std::log2(total) - double{place.tables.step} * top;
+  }
 
   const ScoreIndexArgs& a_;
-  int64_t rows_, group_, parts_, slots_, runs_ = 0, stride_, batch_, work_floats_;
-  float* work_;             // [threads, work_floats]
-  IndexTables* tables_;     // [batch, parts]
-  uint8_t* entries_;        // [batch, G, slots, 16]
-  int32_t* offsets_;        // [batch, parts, slots]
-  float* totals_;           // [batch, runs, G]
-  float *steps_, *starts_;  // [batch, G]
-  uint16_t* sums_;          // [batch, G, stride]
+  int64_t rows_, group_, slots_, runs_ = 0, stride_, work_floats_;
+  bool whole_;
+  float* work_;    // [threads, work_floats]
+  Place* places_;  // [pairs], or one for each thread
 };
 
 }  // namespace
@@ -150,15 +170,24 @@ class Plan {
 void score_index(const Context& context, const ScoreIndexArgs& a) {
   check(a);
   if (a.kv.empty()) return;
+  const int threads = context.threads.count();
   Scratch::Frame frame(context.scratch);
-  const Plan plan(a, context.threads.count(), frame);
-  for (int64_t first = 0; first < plan.pairs(); first += plan.batch()) {
-    const int64_t count = std::min(plan.batch(), plan.pairs() - first), runs = plan.runs();
-    context.threads.dynamic(count, [&](int64_t i, int thread) { plan.build(first + i, i, thread); });
-    context.threads.dynamic(count * runs, [&](int64_t i, int) { plan.scan(first + i / runs, i / runs, i % runs); });
-    for (int64_t i = 0; i < count; ++i) plan.normalise(first + i, i);
-    context.threads.dynamic(count * runs, [&](int64_t i, int) { plan.write(first + i / runs, i / runs, i % runs); });
+  const Plan plan(a, threads, frame);
+  const int64_t runs = plan.runs();
+  if (plan.whole()) {
+    context.threads.dynamic(plan.pairs(), [&](int64_t pair, int thread) {
+      plan.build(pair, thread, thread);
+      for (int64_t run = 0; run < runs; ++run) plan.scan(pair, thread, run);
+      plan.normalise(pair, thread);
+      for (int64_t run = 0; run < runs; ++run) plan.write(pair, thread, run);
+    });
+    return;
   }
+  const int64_t pairs = plan.pairs();
+  context.threads.dynamic(pairs, [&](int64_t pair, int thread) { plan.build(pair, pair, thread); });
+  context.threads.dynamic(pairs * runs, [&](int64_t i, int) { plan.scan(i / runs, i / runs, i % runs); });
+  for (int64_t pair = 0; pair < pairs; ++pair) plan.normalise(pair, pair);
+  context.threads.dynamic(pairs * runs, [&](int64_t i, int) { plan.write(i / runs, i / runs, i % runs); });
 }
 
 }  // namespace lowkey

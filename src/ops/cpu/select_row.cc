@@ -4,6 +4,7 @@
 #include "ops/cpu/select_row.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -105,6 +106,29 @@ Reach find_threshold(const float* keys, int64_t n, Reach low, Reach high, int64_
   return low;
 }
 
+// The lanes that the bits of a byte name, lowest first, then any.
+constexpr auto kPacked = [] {
+  std::array<std::array<uint8_t, 8>, 256> table{};
+  for (size_t bits = 0; bits < table.size(); ++bits)
+    for (uint8_t lane = 0, count = 0; lane < 8; ++lane)
+      if (bits >> lane & 1) table[bits][count++] = lane;
+  return table;
+}();
+
+// The lanes of v where the mask is true, in front. Highway's own copies its whole table to the stack on AVX2.
+template <class V, class M>
+HWY_INLINE V pack(V v, M mask) {
+  const hn::DFromV<V> d;
+  if constexpr (kLanes == 8) {
+    uint8_t bits[8] = {};
+    hn::StoreMaskBits(d, mask, bits);
+    const auto lanes = hn::PromoteTo(DI(), hn::LoadU(hn::Rebind<uint8_t, DI>(), kPacked[bits[0]].data()));
+    return hn::TableLookupLanes(v, hn::IndicesFromVec(d, lanes));
+  } else {
+    return hn::Compress(v, mask);
+  }
+}
+
 // The ids (first + i) of keys that reach the threshold, ascending. Returns how many.
 int64_t gather(const float* keys, int64_t n, int32_t first, float threshold, int32_t* ids) {
   const D d;
@@ -115,7 +139,7 @@ int64_t gather(const float* keys, int64_t n, int32_t first, float threshold, int
   int64_t count = 0, i = 0;
   for (; i + kLanes <= n; i += kLanes, id = hn::Add(id, step)) {
     const auto reached = hn::RebindMask(di, hn::Ge(hn::LoadU(d, keys + i), least));
-    hn::StoreU(hn::Compress(id, reached), di, ids + count);
+    hn::StoreU(pack(id, reached), di, ids + count);
     count += static_cast<int64_t>(hn::CountTrue(di, reached));
   }
   for (; i < n; ++i) {
@@ -140,8 +164,9 @@ Reach guess(const float* keys, int64_t n, int64_t k, float* sample) {
                         static_cast<int64_t>(rank * 1.1));
 }
 
-// The k best of `between` [sink, sink + n) into candidates, ascending, with their keys. k <= n.
-int64_t gather_candidates(const SelectRow& row, int64_t n, int64_t k) {
+// The ids in [sink, sink + n) of all keys that a threshold lets through, the k best at least, into candidates, with
+// their keys. k <= n.
+Reach gather_candidates(const SelectRow& row, int64_t n, int64_t k) {
   const auto sink = static_cast<int32_t>(row.budget->sink);
   const float* keys = row.keys + sink;
   float threshold = guess(keys, n, k, row.candidate_keys).threshold;
@@ -151,33 +176,69 @@ int64_t gather_candidates(const SelectRow& row, int64_t n, int64_t k) {
     count = gather(keys, n, sink, threshold, row.candidates);
   }
   for (int64_t i = 0; i < count; ++i) row.candidate_keys[i] = row.keys[row.candidates[i]];
-  return count;
+  return {threshold, count};
 }
 
-// Keeps the k best of n candidates; of equal ones the first.
-void keep_best(const SelectRow& row, int64_t n, int64_t k) {
-  if (k == n) return;
+// Moves those of candidates [begin, end) that reach the threshold to `kept` and on: what is written has been read.
+int64_t keep(const SelectRow& row, int64_t begin, int64_t end, float threshold, int64_t kept) {
   const D d;
   const DI di;
   float* keys = row.candidate_keys;
-  const Reach found = find_threshold(keys, n, {-kInfinity, n}, {kInfinity, 0}, k, k);
-  int64_t i = 0, kept = 0;
-  if (found.count == k) {  // in place: what is written has been read
-    for (; i + kLanes <= n; i += kLanes) {
-      const auto key = hn::LoadU(d, keys + i);
-      const auto best = hn::Ge(key, hn::Set(d, found.threshold));
-      const auto id = hn::Compress(hn::LoadU(di, row.candidates + i), hn::RebindMask(di, best));
-      hn::StoreU(hn::Compress(key, best), d, keys + kept);
-      hn::StoreU(id, di, row.candidates + kept);
-      kept += static_cast<int64_t>(hn::CountTrue(d, best));
-    }
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) {
+    const auto key = hn::LoadU(d, keys + i);
+    const auto id = hn::LoadU(di, row.candidates + i);
+    const auto reached = hn::Ge(key, hn::Set(d, threshold));
+    hn::StoreU(pack(key, reached), d, keys + kept);
+    hn::StoreU(pack(id, hn::RebindMask(di, reached)), di, row.candidates + kept);
+    kept += static_cast<int64_t>(hn::CountTrue(d, reached));
   }
-  int64_t ties = k - count_reach(keys + i, n - i, std::nextafter(found.threshold, kInfinity)).count - kept;
-  for (; i < n && kept < k; ++i) {
-    if (keys[i] < found.threshold || (keys[i] == found.threshold && ties-- <= 0)) continue;
+  for (; i < end; ++i) {
+    if (!(keys[i] >= threshold)) continue;
     row.candidates[kept] = row.candidates[i];
     keys[kept++] = keys[i];
   }
+  return kept;
+}
+
+// The threshold of the k best of n candidates that all reach `least`. Once few are in doubt, only those are counted.
+Reach find_best(const float* keys, int64_t n, float least, int64_t k) {
+  constexpr int64_t kFew = 128;
+  Reach low{least, n}, high{kInfinity, 0};
+  halve(
+      low, high, [&](float threshold) { return count_reach(keys, n, threshold); },
+      [&](const Reach& reach) { return reach.count >= k; },
+      [&](const Reach& enough, const Reach& less) { return enough.count == k || enough.count - less.count <= kFew; });
+  if (low.count == k || low.count - high.count > kFew) return low;
+  const D d;
+  float doubtful[kFew + kLanes];
+  int64_t count = 0, i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const auto key = hn::LoadU(d, keys + i);
+    const auto in = hn::And(hn::Ge(key, hn::Set(d, low.threshold)), hn::Lt(key, hn::Set(d, high.threshold)));
+    hn::StoreU(pack(key, in), d, doubtful + count);
+    count += static_cast<int64_t>(hn::CountTrue(d, in));
+  }
+  for (; i < n; ++i)
+    if (keys[i] >= low.threshold && keys[i] < high.threshold) doubtful[count++] = keys[i];
+  const Reach found =
+      find_threshold(doubtful, count, {low.threshold, count}, {high.threshold, 0}, k - high.count, k - high.count);
+  return {found.threshold, found.count + high.count};
+}
+
+// Keeps the k best of n candidates that all reach `least`; of equal ones the first.
+void keep_best(const SelectRow& row, int64_t n, float least, int64_t k) {
+  if (k == n) return;
+  const float* keys = row.candidate_keys;
+  const Reach found = find_best(keys, n, least, k);
+  if (found.count == k) {
+    keep(row, 0, n, found.threshold, 0);
+    return;
+  }
+  const float above = std::nextafter(found.threshold, kInfinity);
+  int64_t ties = k - count_reach(keys, n, above).count, end = 0;  // from the end on they are too many
+  for (; ties > 0 && end < n; ++end) ties -= keys[end] == found.threshold;
+  keep(row, end, n, above, keep(row, 0, end, found.threshold, 0));
 }
 
 // weights[i] = 2^(keys[i] - max), written unless null. Returns their sum.
@@ -213,7 +274,7 @@ int64_t count_needed(const SelectRow& row, int64_t n) {
                          weigh(row.keys + row.length - b.recent, b.recent, max, nullptr);
   Reach low{-kInfinity, n, weigh(row.candidate_keys, n, max, row.weights)}, high{kInfinity, 0};
   if (missing <= 0) return 0;
-  if (low.weight <= missing) return n;
+  if (!(low.weight > missing)) return n;
   halve(
       low, high, [&](float threshold) { return weigh_reach(row.candidate_keys, row.weights, n, threshold); },
       [&](const Reach& reach) { return reach.weight >= missing; },
@@ -226,13 +287,15 @@ TokenList select_row(const SelectRow& row) {
   const SelectBudget& b = *row.budget;
   const int64_t between = row.length - b.sink - b.recent, most = std::min(b.most, between);
   if (between <= 0 || (most == between && b.share >= 1)) return {nullptr, row.length};
-  int64_t count = gather_candidates(row, between, most);
-  keep_best(row, count, most);
-  count = most;
-  if (b.share < 1) {
-    count = std::clamp(count_needed(row, most), std::min(b.least, most), most);
+  const Reach candidates = gather_candidates(row, between, most);
+  int64_t count = most;
+  if (candidates.count < most) {  // keys that are no numbers: any tokens will do, as long as they are tokens
+    std::iota(row.candidates, row.candidates + most, static_cast<int32_t>(b.sink));
+  } else {
+    keep_best(row, candidates.count, candidates.threshold, most);
+    if (b.share < 1) count = std::clamp(count_needed(row, most), std::min(b.least, most), most);
     if (count == between) return {nullptr, row.length};
-    keep_best(row, most, count);
+    keep_best(row, most, candidates.threshold, count);
   }
   int32_t* end = std::copy_n(row.candidates, count, row.ids + b.sink);
   std::iota(row.ids, row.ids + b.sink, 0);
