@@ -80,6 +80,40 @@ Basis balanced_basis(std::span<const double> key_covariance, std::span<const dou
   return {flat(key), flat(query), {svd.singularValues().begin(), svd.singularValues().end()}};
 }
 
+Basis weighted_basis(std::span<const double> key_covariance, std::span<const double> query_moment, double power) {
+  constexpr double kFloor = 1e-4;  // of the mean moment
+  LK_REQUIRE(key_covariance.size() == query_moment.size(), kInvalidArgument,
+             "[weighted_basis] moments of {} and {} numbers, must be alike", key_covariance.size(),
+             query_moment.size());
+  const auto [rows, values] = eigenpairs(checked(query_moment, "weighted_basis"));
+  const double floor = std::max(kFloor * values.mean(), std::numeric_limits<double>::min());
+  const Vector powers = values.cwiseMax(floor).array().pow(power);
+  const Matrix metric = rows.transpose() * powers.asDiagonal() * rows;
+  const Matrix inverse = rows.transpose() * powers.cwiseInverse().asDiagonal() * rows;
+  const auto [directions, spectrum] = eigenpairs(metric * checked(key_covariance, "weighted_basis") * metric);
+  Matrix key = directions * metric, query = directions * inverse;
+  fix_signs(key, &query);
+  return {flat(key), flat(query), {spectrum.begin(), spectrum.end()}};
+}
+
+Basis mixed_basis(std::span<const double> covariance, std::span<const double> other) {
+  LK_REQUIRE(covariance.size() == other.size(), kInvalidArgument,
+             "[mixed_basis] covariances of {} and {} numbers, must be alike", covariance.size(), other.size());
+  const Matrix a = checked(covariance, "mixed_basis"), b = checked(other, "mixed_basis");
+  const auto unit = [](const Matrix& m) -> Matrix {
+    return m / std::max(m.trace(), std::numeric_limits<double>::min());
+  };
+  const auto [rows, values] = eigenpairs(unit(a) + unit(b));
+  const Vector variances = (rows * a).cwiseProduct(rows).rowwise().sum().cwiseMax(0);
+  std::vector<Eigen::Index> order(static_cast<size_t>(rows.rows()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](auto i, auto j) { return variances[i] > variances[j]; });
+  Matrix sorted = rows(order, Eigen::all);
+  fix_signs(sorted, nullptr);
+  const Vector spectrum = variances(order);
+  return {flat(sorted), flat(sorted), {spectrum.begin(), spectrum.end()}};
+}
+
 int rank_at(std::span<const double> spectrum, double share) {
   const double wanted = share * std::accumulate(spectrum.begin(), spectrum.end(), 0.0);
   double sum = 0;

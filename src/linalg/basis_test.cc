@@ -97,6 +97,35 @@ TEST(BalancedBasis, ExistsForKeysInAPlane) {
   EXPECT_LE(rank_at(basis.spectrum, 0.9), 2);
 }
 
+TEST(WeightedBasis, LiesBetweenPcaAndBalance) {
+  const Numbers keys = random_covariance(2, 0.8), queries = random_covariance(3, 0.9);
+  const Basis plain = pca(keys), none = weighted_basis(keys, queries, 0);
+  for (size_t i = 0; i < kDims * kDims; ++i) EXPECT_NEAR(none.key[i], plain.key[i], 1e4 * kDims * kEps) << i;
+  for (double power : {0.25, 0.375, 0.5}) {
+    const Basis basis = weighted_basis(keys, queries, power);
+    // Rounding is amplified by the condition of the metric, at most (1e4 kDims)^power each way.
+    const double tolerance = 1e5 * kDims * kDims * kEps;
+    expect_diagonal(product(transposed(basis.query), transposed(basis.key)), Numbers(kDims, 1), tolerance);
+    expect_diagonal(product(product(basis.key, keys), basis.key), basis.spectrum, tolerance * basis.spectrum[0]);
+    for (size_t i = 1; i < kDims; ++i) EXPECT_GE(basis.spectrum[i - 1], basis.spectrum[i]);
+  }
+}
+
+TEST(MixedBasis, IsOrthogonalAndSorted) {
+  const Numbers a = random_covariance(8, 0.8), b = random_covariance(9, 0.9);
+  const Basis basis = mixed_basis(a, b);
+  expect_diagonal(product(basis.key, transposed(transposed(basis.key))), Numbers(kDims, 1), 100 * kDims * kEps);
+  const Numbers variances = diagonal_moment(basis.key, a);
+  for (size_t i = 0; i < kDims; ++i) {
+    EXPECT_NEAR(variances[i], basis.spectrum[i], 100 * kDims * kDims * kEps * basis.spectrum[0]);
+    if (i > 0) {
+      EXPECT_GE(basis.spectrum[i - 1], basis.spectrum[i]);
+    }
+  }
+  const Basis same = mixed_basis(a, a), plain = pca(a);
+  for (size_t i = 0; i < kDims; ++i) EXPECT_NEAR(same.spectrum[i], plain.spectrum[i], 1e4 * kEps * plain.spectrum[0]);
+}
+
 TEST(RankAt, CountsDirections) {
   const Numbers spectrum{4, 3, 2, 1};
   EXPECT_EQ(rank_at(spectrum, 0.4), 1);
@@ -117,6 +146,8 @@ TEST(Basis, RefusesWhatIsNoMoment) {
   EXPECT_THROW(pca(Numbers{1, 2, 3}), Error);
   EXPECT_THROW(pca(Numbers{1, 0, 0, std::nan("")}), Error);
   EXPECT_THROW(balanced_basis(Numbers{1}, Numbers{1, 0, 0, 1}), Error);
+  EXPECT_THROW(weighted_basis(Numbers{1}, Numbers{1, 0, 0, 1}, 0.5), Error);
+  EXPECT_THROW(mixed_basis(Numbers{1}, Numbers{1, 0, 0, 1}), Error);
   EXPECT_THROW(diagonal_moment(Numbers{1}, Numbers{1, 0, 0, 1}), Error);
 }
 

@@ -13,6 +13,23 @@ namespace {
 
 constexpr double kLeastGain = 1e-4;  // of the error, below which more rounds are not worth it
 
+constexpr int64_t kSeedPoints = 4096;
+
+// Numbers in [0, 1), the same on every machine (SplitMix64; the standard's distributions differ between libraries).
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  double next() noexcept {
+    uint64_t z = state_ += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return static_cast<double>((z ^ z >> 31) >> 11) * 0x1p-53;
+  }
+
+ private:
+  uint64_t state_;
+};
+
 // f(point, distance, code) for every point, in order.
 template <typename F>
 void for_each_nearest(const CodebookPoints& points, std::span<const float> entries, F&& f) {
@@ -96,6 +113,35 @@ double nearest_entries(const CodebookPoints& points, std::span<const float> entr
     codes[static_cast<size_t>(i)] = code;
   });
   return error / static_cast<double>(points.n);
+}
+
+void seed_codebook(const CodebookPoints& points, uint64_t seed, std::span<float> entries) {
+  LK_REQUIRE(points.n >= 1 && static_cast<int>(entries.size()) == points.width * kCodebookEntries, kInvalidArgument,
+             "[codebook] {} points, {} numbers of entries, must be >= 1 and {}", points.n, entries.size(),
+             points.width * kCodebookEntries);
+  const int64_t draws = std::min(points.n, kSeedPoints);
+  const auto point = [&](int64_t i, int w) {  // evenly spaced ones of all
+    return points.values[static_cast<size_t>(w * points.n + i * points.n / draws)];
+  };
+  std::vector<double> distances(static_cast<size_t>(draws), std::numeric_limits<double>::max());
+  Random random(seed);
+  int64_t chosen = static_cast<int64_t>(random.next() * static_cast<double>(draws));
+  for (int e = 0; e < kCodebookEntries; ++e) {
+    double sum = 0;
+    for (int w = 0; w < points.width; ++w) entries[static_cast<size_t>(w * kCodebookEntries + e)] = point(chosen, w);
+    for (int64_t i = 0; i < draws; ++i) {
+      double distance = 0;
+      for (int w = 0; w < points.width; ++w) {
+        const double gap = double{point(i, w)} - point(chosen, w);
+        distance += gap * gap;
+      }
+      double& least = distances[static_cast<size_t>(i)];
+      sum += least = std::min(least, distance);
+    }
+    double left = random.next() * sum;
+    for (chosen = 0; chosen + 1 < draws && left >= distances[static_cast<size_t>(chosen)]; ++chosen)
+      left -= distances[static_cast<size_t>(chosen)];
+  }
 }
 
 double fit_codebook(const CodebookPoints& points, int rounds, std::span<float> entries, std::span<int32_t> codes) {

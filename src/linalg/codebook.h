@@ -19,10 +19,14 @@ struct CodebookPoints {
 // squared distance.
 double nearest_entries(const CodebookPoints&, std::span<const float> entries, std::span<int32_t> codes);
 
+// entries [width, 16] out: points that lie far from one another, each drawn with a chance that grows with the square of
+// its distance to those before it (k-means++, Arthur and Vassilvitskii 2007). The same seed draws the same.
+void seed_codebook(const CodebookPoints&, uint64_t seed, std::span<float> entries);
+
 // Moves entries [width, 16] from where they start to where Lloyd's rounds take them: at most `rounds`, fewer when a
 // round gains less than a ten-thousandth. An entry that no point chooses goes to the point farthest from its own,
 // one a round.
-// codes: [n] out, those of the fitted entries. Returns the mean squared distance. Nothing is random.
+// codes: [n] out, those of the fitted entries. Returns the mean squared distance.
 double fit_codebook(const CodebookPoints&, int rounds, std::span<float> entries, std::span<int32_t> codes);
 
 }  // namespace lowkey

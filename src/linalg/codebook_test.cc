@@ -83,6 +83,27 @@ TEST(Codebook, BeatsUniformEntries) {
   }
 }
 
+// Seeded, then fitted: as good as the best known start.
+TEST(Codebook, SeedsAreSpread) {
+  std::mt19937 random(13);
+  std::normal_distribution<float> normal;
+  constexpr int64_t kPoints = 20000;
+  constexpr int kWidth = 8;
+  std::vector<float> points(kWidth * kPoints), entries(kWidth * 16), again(kWidth * 16);
+  for (float& x : points) x = normal(random);
+  const CodebookPoints view{points, kPoints, kWidth};
+  seed_codebook(view, 1, entries);
+  seed_codebook(view, 1, again);
+  EXPECT_EQ(entries, again);
+  seed_codebook(view, 2, again);
+  EXPECT_NE(entries, again);
+  std::vector<int32_t> codes(kPoints);
+  const double fitted = fit_codebook(view, 25, entries, codes);
+  // Half a bit a coordinate: rate-distortion theory allows no less than 8 / 2; 16 entries reach about 1.38 times that.
+  EXPECT_GT(fitted, 4);
+  EXPECT_LT(fitted, 1.45 * 4);
+}
+
 TEST(Codebook, FewerPointsThanEntries) {
   const std::vector<float> points{1, 2, 3};
   std::vector<float> entries(16, 0.0f);
