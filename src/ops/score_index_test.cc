@@ -7,7 +7,9 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "ops/cpu/index_scan.h"
 #include "ops/key_index_cases.h"
+#include "ops/ref/index_code.h"
 
 namespace lowkey {
 namespace {
@@ -156,6 +158,90 @@ TEST_P(ScoreIndex, ExtremeScores) {
   batch.expect_near_reference();
   for (size_t i = 0; i < batch.q.size(); ++i) batch.q[i] *= i < batch.q.size() / 2 ? 0.f : 1e3f;  // heads far apart
   batch.expect_near_reference();
+}
+
+// Every entry is its score above the least of its table to half a step, no bundle passes 8 bits, and the scan adds up
+// exactly what the codes say.
+TEST_P(ScoreIndex, TablesHoldTheScoresAndTheScanAddsThemUp) {
+  const IndexCase& c = shape();
+  Batch batch(c);
+  const IndexHead& head = batch.index.heads()[0];
+  const int group = c.heads / c.kv_heads, nibbles = static_cast<int>(head.nibbles.size());
+  const auto slots = static_cast<int>(index_slots(nibbles));
+  std::vector<float> work(static_cast<size_t>(index_table_floats(group, c.rank, nibbles)));
+  std::vector<uint8_t> entries(static_cast<size_t>(group * slots * 16));
+  std::vector<int32_t> offsets(static_cast<size_t>(slots)), tops(static_cast<size_t>(group));
+  IndexTables tables{group, slots, entries.data(), offsets.data(), tops.data(), 0};
+  build_tables(head, batch.q.data(), 0.7f, work.data(), tables);
+
+  const int64_t length = c.lengths[0], stride = (length + 63) / 64 * 64;
+  std::vector<uint16_t> sums(static_cast<size_t>(group * stride));
+  std::vector<float> totals(static_cast<size_t>(group));
+  scan_index({&batch.kv[0], kTestPlane, 0, 0, length, &tables, sums.data(), stride, totals.data()});
+  const double rounding = batch.size(0, 0).rounding / batch.scale() / std::numbers::log2e;
+  for (int h = 0; h < group; ++h) {
+    std::vector<int> nibble_of(static_cast<size_t>(slots), -1);
+    for (int s = 0, bundle = 0, top = 0; s < slots; ++s) {
+      const uint8_t* table = tables.entries + (h * slots + s) * 16;
+      const int largest = *std::max_element(table, table + 16);
+      bundle = (s % kIndexBundle == 0 ? 0 : bundle) + largest, top += largest;
+      ASSERT_LE(bundle, 255);
+      ASSERT_LE(top, tops[static_cast<size_t>(h)]);
+      if (largest > 0) nibble_of[static_cast<size_t>(s)] = offsets[static_cast<size_t>(s)] / 32;
+    }
+    for (int n = 0; n < nibbles; ++n) {
+      double score[16] = {};
+      const IndexNibble& nibble = head.nibbles[static_cast<size_t>(n)];
+      for (int i = 0; i < nibble.width; ++i) {
+        double u = 0;
+        for (int d = 0; d < c.dim; ++d)
+          u += double{head.query_rotation.f32_row(nibble.begin + i)[d]} * batch.q[static_cast<size_t>(h * c.dim + d)];
+        for (int e = 0; e < 16; ++e) score[e] += 0.7 * u * nibble.entries[i * 16 + e];
+      }
+      const auto slot = std::find(nibble_of.begin(), nibble_of.end(), n) - nibble_of.begin();
+      for (int e = 0; e < 16; ++e) {
+        const double entry = slot < slots ? tables.entries[(h * slots + slot) * 16 + e] : 0;
+        ASSERT_NEAR(entry * tables.step, score[e] - *std::min_element(score, score + 16),
+                    0.5001 * tables.step + 4 * rounding)
+            << "head " << h << ", nibble " << n;
+      }
+    }
+    double total = 0;
+    for (int64_t t = 0; t < length; ++t) {
+      int sum = 0;
+      for (int s = 0; s < slots; ++s) {
+        const int code =
+            ref::index_code(batch.kv[0], kTestPlane, 0, nibbles, t, offsets[static_cast<size_t>(s)] / 32).get();
+        sum += tables.entries[(h * slots + s) * 16 + code];
+      }
+      ASSERT_EQ(sums[static_cast<size_t>(h * stride + t)], sum) << "head " << h << ", token " << t;
+      total += std::exp2(double{tables.step} * (sum - tops[static_cast<size_t>(h)]) + kIndexHeadroom);
+    }
+    if (total > kIndexLeastTotal) {
+      ASSERT_NEAR(std::log2(totals[static_cast<size_t>(h)] / total), 0, 0.06);
+    }
+  }
+}
+
+// Each term is within 4 %, and many different ones are right together; far ones vanish instead of wrapping around.
+TEST_P(ScoreIndex, SumsOfExponentials) {
+  for (const float step : {1e-20f, 0.001f, 0.03f, 0.5f, 7.f, 300.f, 1e6f}) {
+    std::vector<uint16_t> sums(static_cast<size_t>(1000));
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] = static_cast<uint16_t>(i * 16);
+    double total = 0;
+    for (const uint16_t sum : sums) {
+      const double exact = std::exp2(double{step} * (sum - 16000) + kIndexHeadroom);
+      const double term = sum_exponentials(&sum, 1, step, 16000);
+      ASSERT_NEAR(term, exact, 0.045 * exact + 0x1p-120) << "step " << step << ", sum " << sum;
+      total += exact;
+    }
+    if (step <= 0.001f) {
+      ASSERT_NEAR(sum_exponentials(sums.data(), 1000, step, 16000) / total, 1, 0.04);
+    }
+    if (step == 0.001f) {  // sixteen powers of two: all fractions alike
+      ASSERT_NEAR(sum_exponentials(sums.data(), 1000, step, 16000) / total, 1, 0.005);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, ScoreIndex,
