@@ -105,6 +105,23 @@ TEST_P(ScoreKeys, KeysAreLogProbabilities) {
   EXPECT_NEAR(sum, 1, 1e-4);
 }
 
+TEST_P(ScoreKeys, ListsPickTheirColumns) {
+  Rows rows(shape());
+  const std::vector<float> all = rows.run(2, shape().dim, true);
+  std::vector<int32_t> ids;
+  for (int32_t t = 0; t < rows.kv[0].length; t += 3) ids.push_back(t);
+  std::vector<TokenList> lists(rows.kv.size() * static_cast<size_t>(shape().kv_heads));
+  for (int head = 0; head < shape().kv_heads; ++head)
+    lists[static_cast<size_t>(head)] = {ids.data(), static_cast<int64_t>(ids.size())};
+  ScoreKeysArgs args = rows.args(shape().dim, true);
+  args.tokens = lists;
+  score_keys(Context(2), args);
+  for (int head = 0; head < shape().heads; ++head)
+    for (size_t i = 0; i < ids.size(); ++i)
+      ASSERT_EQ(rows.keys[static_cast<size_t>(head * rows.longest) + i],
+                all[static_cast<size_t>(head * rows.longest + ids[i])]);
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, ScoreKeys,
                          testing::Combine(testing::Range(size_t{0}, attention_cases().size()),
                                           testing::ValuesIn(supported_isas())),

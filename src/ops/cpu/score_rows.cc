@@ -54,7 +54,7 @@ void score_heads(D d, const ScoreRows& a, const T* const* k, int64_t at, int val
 template <class D, typename T>
 void score_run(D d, const ScoreRows& a) {
   const KvPages& kv = *a.kv;
-  const auto row = [&](int64_t t) { return kv.token(a.head, t); };
+  const auto row = [&](int64_t t) { return kv.token(a.head, a.ids ? a.ids[t] : t); };
   const int64_t bytes = a.dims * static_cast<int64_t>(sizeof(T));
   for (int64_t at = a.begin; at < a.end; at += kTile) {
     const int valid = static_cast<int>(std::min<int64_t>(kTile, a.end - at));

@@ -1,4 +1,4 @@
-// score_rows: the inner kernel of score_keys: dot products of a run of cached keys with a few queries.
+// score_rows: the inner kernel of score_keys and score_bounds: dot products of a run of rows with a few queries.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,12 @@ namespace lowkey {
 struct ScoreRows {
   const KvPages* kv;
   int head;            // KV head
-  int64_t begin, end;  // tokens
-  const float* q;      // [heads, dims], scaled; dims a multiple of 8, at most D
+  const int32_t* ids;  // [end] of tokens, or null: 0, 1, 2, ...
+  int64_t begin, end;  // of ids
+  const float* q;      // [heads, dims], scaled; dims a multiple of 8, at most 2 D
   int heads;
   int dims;
-  float* scores;   // out: scores[h * stride + t] for t in [begin, end)
+  float* scores;  // out: scores[h * stride + t] for t in [begin, end)
   int64_t stride;
 };
 

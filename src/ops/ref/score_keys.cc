@@ -17,14 +17,18 @@ void score_keys(const ScoreKeysArgs& a) noexcept {
     for (int64_t h = 0; h < heads; ++h) {
       const float* q = a.q.f32_row(n * heads + h);
       float* row = a.per_query_head ? a.keys.f32_row(n * heads + h) : scores.data() + h % group * kv.length;
-      for (int64_t t = 0; t < kv.length; ++t) {
+      const TokenList list =
+          a.tokens.empty() ? TokenList{} : a.tokens[static_cast<size_t>(n * kv.kv_heads + h / group)];
+      const int64_t count = list.ids ? list.count : kv.length;
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t t = list.ids ? list.ids[i] : i;
         double dot = 0;
-        for (int i = 0; i < a.dims; ++i)
-          dot += double{q[i]} * kv_value(kv.dtype, kv.token(static_cast<int>(h / group), t), i);
-        row[t] = static_cast<float>(dot * a.scale * std::numbers::log2e);
+        for (int d = 0; d < a.dims; ++d)
+          dot += double{q[d]} * kv_value(kv.dtype, kv.token(static_cast<int>(h / group), t), d);
+        row[i] = static_cast<float>(dot * a.scale * std::numbers::log2e);
       }
       if (!a.per_query_head && h % group == group - 1)
-        group_keys(scores.data(), static_cast<int>(group), kv.length, kv.length,
+        group_keys(scores.data(), static_cast<int>(group), kv.length, count,
                    a.keys.f32() + (n * kv.kv_heads + h / group) * stride);
     }
   }
