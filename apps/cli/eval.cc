@@ -8,6 +8,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "apps/cli/calibration_report.h"
 #include "apps/cli/methods.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
@@ -81,6 +82,13 @@ nlohmann::json eval_perplexity(const Evaluation& e) {
   return results;
 }
 
+// Coordinates that hold so much of the keys' variance, by basis, layer and KV head.
+nlohmann::json eval_rank(const Evaluation& e) {
+  LK_REQUIRE(e.inputs.calibration != nullptr, kInvalidArgument, "--task rank needs a calibration, and there is none");
+  if (!e.options.common.json) print_ranks(*e.inputs.calibration);
+  return calibration_facts(*e.inputs.calibration)["ranks"];
+}
+
 struct Task {
   const char* name;
   const char* key;  // of its results in the JSON
@@ -88,7 +96,8 @@ struct Task {
 };
 constexpr Task kTasks[] = {{"perplexity", "results", eval_perplexity},
                            {"agreement", "agreement", eval_agreement},
-                           {"needle", "needle", eval_needle}};
+                           {"needle", "needle", eval_needle},
+                           {"rank", "rank", eval_rank}};
 
 const Task& find_task(const std::string& word) {
   std::vector<std::string> known;
@@ -105,10 +114,13 @@ void run(const EvalOptions& o) {
   const auto context = make_context(o.common);
   const auto model = open_model(o.common.model);
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
-  const std::string text = read_whole(o.text);
-  const bool calibrated = std::any_of(o.attention.begin(), o.attention.end(), [](const std::string& spec) {
-    return needs_calibration(parse_attention_spec(spec));
-  });
+  const bool reads = std::any_of(tasks.begin(), tasks.end(), [](const Task& task) { return task.run != eval_rank; });
+  LK_REQUIRE(!reads || !o.text.empty(), kInvalidArgument, "--text is missing");
+  const std::string text = reads ? read_whole(o.text) : "";
+  const bool calibrated =
+      std::any_of(tasks.begin(), tasks.end(), [](const Task& task) { return task.run == eval_rank; }) ||
+      std::any_of(o.attention.begin(), o.attention.end(),
+                  [](const std::string& spec) { return needs_calibration(parse_attention_spec(spec)); });
   const auto calibration = calibrated ? open_calibration(o.common.calibration, o.common.model, *model) : nullptr;
   const Evaluation evaluation{.options = o,
                               .context = *context,
@@ -137,12 +149,14 @@ void add_eval(CLI::App& app) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App* verb = app.add_subcommand("eval", "measure quality, per attention method");
   add_model(*verb, options->common);
-  verb->add_option("--task", options->tasks,
-                   "what to measure, separated by commas: perplexity of a text; agreement with dense attention "
-                   "(KL, perplexity, recall of exact top-k); needle: codes found in long documents")
+  verb->add_option(
+          "--task", options->tasks,
+          "what to measure, separated by commas: perplexity of a text; agreement with dense attention "
+          "(KL, perplexity, recall of exact top-k); needle: codes found in long documents; rank of the keys, from "
+          "their calibration")
       ->delimiter(',')
       ->capture_default_str();
-  verb->add_option("--text", options->text, "the text; documents may be separated by NUL bytes")->required();
+  verb->add_option("--text", options->text, "the text; documents may be separated by NUL bytes");
   verb->add_option("--attention", options->attention, "method; may be given several times")->capture_default_str();
   add_calibration(*verb, options->common);
   verb->add_option("--context", options->context,

@@ -87,12 +87,14 @@ void print_heading(size_t width, const AgreementOptions& o) {
 
 void print_row(const std::string& spec, size_t width, const AgreementSummary& s) {
   const Recall r = recall_of(s.observed);
+  const bool one = !std::isfinite(s.kl.error);  // window: nothing is known of the spread
+  const std::string error = one ? "-" : fmt::format("{:.5f}", s.kl.error);
+  const std::string interval = one ? "-" : fmt::format("[{:+.3f},{:+.3f}]", s.increase.low, s.increase.high);
   fmt::print(
-      "{:<{}}  {:>8.5f} {:>8.5f}  {:>8.4f}  {:>+8.3f} [{:>+7.3f},{:>+7.3f}]  {:>6.4f}  {:>7.1f} {:>6.4f}  {:>5.1f}  "
-      "{:>6.4f} {:>7.4f} {:>6.4f}  {:>5.1f}\n",
-      spec, width, s.kl.mean, s.kl.error, s.perplexity, s.increase.mean, s.increase.low, s.increase.high, s.same_top,
-      read_per_pair(s.observed), share_read(s.observed), index_bytes(s.observed), r.recall, r.jaccard, r.mass,
-      s.seconds);
+      "{:<{}}  {:>8.5f} {:>8}  {:>8.4f}  {:>+8.3f} {:>17}  {:>6.4f}  {:>7.1f} {:>6.4f}  {:>5.1f}  {:>6.4f} {:>7.4f} "
+      "{:>6.4f}  {:>5.1f}\n",
+      spec, width, s.kl.mean, error, s.perplexity, s.increase.mean, interval, s.same_top, read_per_pair(s.observed),
+      share_read(s.observed), index_bytes(s.observed), r.recall, r.jaccard, r.mass, s.seconds);
 }
 
 using Column = double Recall::*;

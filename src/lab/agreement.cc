@@ -167,10 +167,8 @@ AgreementSummary summarise(std::span<const WindowAgreement> windows) {
   s.kl = estimate(kl);
   s.dense_perplexity = std::exp(estimate(dense).mean);
   s.perplexity = s.dense_perplexity * std::exp(d.mean);
-  s.increase = {.mean = percent(d.mean),
-                .error = 100 * std::exp(d.mean) * d.error,
-                .low = percent(d.low),
-                .high = percent(d.high)};
+  s.increase = {.mean = percent(d.mean), .error = 100 * std::exp(d.mean) * d.error, .low = d.low, .high = d.high};
+  if (windows.size() > 1) s.increase.low = percent(d.low), s.increase.high = percent(d.high);
   return s;
 }
 

@@ -29,6 +29,14 @@ std::vector<int32_t> random_tokens(size_t count) {
   return ids;
 }
 
+// A method that claims to remember what queries read.
+class Remembering final : public Method {
+ public:
+  bool replays() const noexcept override { return false; }
+  Selection select(const LayerStep&, View) const override { return ++steps, Selection{}; }
+  mutable int steps = 0;
+};
+
 constexpr size_t kPrefix = 200, kTail = 30;
 constexpr int kChunk = 64;
 
@@ -66,6 +74,14 @@ TEST_P(ReplayTest, AForkGoesOnAsIfItHadReadThePromptItself) {
     EXPECT_EQ(fork.cache.length(fork.sequence), static_cast<int64_t>(kPrefix));
     EXPECT_EQ(tail(*m, fork), tail(*m, own)) << spec;
   }
+}
+
+TEST_P(ReplayTest, WhatCannotBeReplayedReadsThePromptItself) {
+  const Remembering m;
+  Branch fork = prefix().fork(m, kTail);
+  EXPECT_EQ(m.steps, 4 * tiny_model().shape().attention.layers);  // chunks of 64 of 200 tokens
+  Branch own = straight(m);
+  EXPECT_EQ(tail(m, fork), tail(m, own));
 }
 
 TEST_P(ReplayTest, ForksAndCopiesAreApart) {
