@@ -11,6 +11,7 @@ namespace lowkey::cli {
 namespace {
 
 constexpr size_t kRank90 = 2;  // in kRankShares
+constexpr std::array kShown{BasisKind::kPost, BasisKind::kPre, BasisKind::kBalanced};
 
 int rank_of(const Calibration& c, BasisKind kind, int layer, int kv_head, size_t share) {
   return c.basis(kind).ranks[c.head(layer, kv_head) * kRankShares.size() + share];
@@ -24,10 +25,10 @@ double mean_rank(const Calibration& c, BasisKind kind) {
 }
 
 std::string ranks_of_layer(const Calibration& c, BasisKind kind, int layer) {
-  constexpr int kShown = 4;  // of KV heads, then the range
+  constexpr int kMostHeads = 4;  // then the range
   std::vector<int> ranks;
   for (int h = 0; h < c.kv_heads; ++h) ranks.push_back(rank_of(c, kind, layer, h, kRank90));
-  if (c.kv_heads <= kShown) return fmt::format("{}", fmt::join(ranks, "/"));
+  if (c.kv_heads <= kMostHeads) return fmt::format("{}", fmt::join(ranks, "/"));
   const auto [least, most] = std::minmax_element(ranks.begin(), ranks.end());
   return fmt::format("{}-{}", *least, *most);
 }
@@ -66,11 +67,11 @@ void print_ranks(const Calibration& c) {
   fmt::print("{:<8}{:<16}{:<16}{:<16}\n", "layer", "post-RoPE", "pre-RoPE", "balanced");
   for (int layer = 0; layer < c.layers; ++layer) {
     fmt::print("{:<8}", layer);
-    for (BasisKind kind : kBasisKinds) fmt::print("{:<16}", ranks_of_layer(c, kind, layer));
+    for (BasisKind kind : kShown) fmt::print("{:<16}", ranks_of_layer(c, kind, layer));
     fmt::print("\n");
   }
   fmt::print("{:<8}", "mean");
-  for (BasisKind kind : kBasisKinds) fmt::print("{:<16.1f}", mean_rank(c, kind));
+  for (BasisKind kind : kShown) fmt::print("{:<16.1f}", mean_rank(c, kind));
   fmt::print("\n");
 }
 

@@ -8,7 +8,7 @@
 namespace lowkey {
 
 std::string_view name(BasisKind kind) noexcept {
-  constexpr std::array<std::string_view, kBasisKinds.size()> kNames{"post", "pre", "balanced"};
+  constexpr std::array<std::string_view, kBasisKinds.size()> kNames{"post", "pre", "balanced", "weighted", "content"};
   return kNames[static_cast<size_t>(kind)];
 }
 

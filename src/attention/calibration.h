@@ -14,12 +14,24 @@
 
 namespace lowkey {
 
-// kPost: principal directions of keys as they lie in the cache. kPre: those of keys before RoPE, applied to keys after
-// it (Loki's "pre-rotary"; content rather than position). kBalanced: linalg/basis.h.
-enum class BasisKind : uint8_t { kPost, kPre, kBalanced };
-inline constexpr std::array kBasisKinds{BasisKind::kPost, BasisKind::kPre, BasisKind::kBalanced};
-// "post", "pre", "balanced".
+//   kPost      principal directions of keys as they lie in the cache
+//   kPre       those of keys before RoPE, applied to keys after it (Loki's "pre-rotary": content rather than position)
+//   kBalanced  balanced_basis of linalg/basis.h
+//   kWeighted  weighted_basis of power 3/8: part of the way to balance; best for a bit a coordinate and more
+//   kContent   mixed_basis of keys as they lie in the cache and of their content (content_covariance.h): best for less
+enum class BasisKind : uint8_t { kPost, kPre, kBalanced, kWeighted, kContent };
+inline constexpr std::array kBasisKinds{BasisKind::kPost, BasisKind::kPre, BasisKind::kBalanced, BasisKind::kWeighted,
+                                        BasisKind::kContent};
+// "post", "pre", "balanced", "weighted", "content".
 std::string_view name(BasisKind) noexcept;
+// Whether u = z-space of keys too: query is key.
+constexpr bool is_orthogonal(BasisKind kind) noexcept {
+  return kind != BasisKind::kBalanced && kind != BasisKind::kWeighted;
+}
+// The one that ranks best with so many bits a key (docs/decisions/key_index.md).
+constexpr BasisKind best_basis(int bits, int head_dim) noexcept {
+  return 4 * bits < 3 * head_dim ? BasisKind::kContent : BasisKind::kWeighted;
+}
 
 inline constexpr std::array kRankShares{0.50, 0.80, 0.90, 0.95, 0.99};
 
@@ -38,7 +50,6 @@ struct Codebooks {
   int bits = 0;                  // N
   int rows = 0;                  // W: of entries, the nibbles' widths in sum, the most of any head
   std::vector<int32_t> order;    // [L, KH, D] coordinates of the basis as they lie in the nibbles
-  std::vector<float> scale;      // [L, KH, D] what each is multiplied by, in that order; > 0
   std::vector<int32_t> nibbles;  // [L, KH, N / 4, 2] begin (in that order) and width
   std::vector<float> entries;    // [L, KH, W, 16] nibble after nibble
 };

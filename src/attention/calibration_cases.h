@@ -17,8 +17,8 @@ class KeyWorld {
       : layers_(layers), kv_heads_(kv_heads), dims_(dims), tokens_(tokens) {
     std::mt19937 random(seed);
     for (int i = 0; i < layers * kv_heads; ++i) {
-      keys_.push_back(draw(random, 0.75));
-      queries_.push_back(draw(random, 0.9));
+      keys_.push_back(draw(random, 0.95));
+      queries_.push_back(draw(random, 0.97));
     }
   }
 
@@ -29,6 +29,9 @@ class KeyWorld {
 
   KeyStatistics statistics() const {
     KeyStatistics s{.layers = layers_, .kv_heads = kv_heads_, .head_dim = dims_, .tokens = tokens_};
+    s.end = tokens_;
+    for (int i = 0; i < dims_ / 2; ++i)
+      s.inverse_frequency.push_back(std::pow(100.f, -2.f * static_cast<float>(i) / static_cast<float>(dims_)));
     s.sample_size = tokens_;
     for (size_t head = 0; head < keys_.size(); ++head) {
       const auto mean = mean_of(keys_[head]);

@@ -122,7 +122,7 @@ class Reader {
     const std::string p = tensor_prefix(kind);
     const auto dims = static_cast<size_t>(c_.head_dim);
     b.key = floats(p + "key", {c_.head_dim, c_.head_dim});
-    b.query = kind == BasisKind::kBalanced ? floats(p + "query", {c_.head_dim, c_.head_dim}) : b.key;
+    b.query = !is_orthogonal(kind) ? floats(p + "query", {c_.head_dim, c_.head_dim}) : b.key;
     b.spectrum = variances(p + "spectrum");
     for (size_t i = 1; i < b.spectrum.size(); ++i)
       LK_REQUIRE(i % dims == 0 || b.spectrum[i] <= b.spectrum[i - 1], kCorruptFile,
@@ -131,12 +131,12 @@ class Reader {
     b.variance = variances(p + "variance");
     b.weight = variances(p + "weight");
     b.ranks = integers(p + "ranks", {static_cast<int64_t>(kRankShares.size())}, 1, c_.head_dim);
-    for (size_t head = 0; head < heads(); ++head) check_inverse(p, b, head);
+    for (size_t head = 0; head < heads(); ++head) check_inverse(kind, b, head);
   }
 
   // query^T key must be 1, but for the rounding of the numbers to f32: half a unit in the last place of each factor,
   // so kEps times the sum of the sizes of the products; twice that is allowed.
-  void check_inverse(const std::string& p, const KeyBasis& b, size_t head) const {
+  void check_inverse(BasisKind kind, const KeyBasis& b, size_t head) const {
     const auto dims = static_cast<size_t>(c_.head_dim);
     const float* key = b.key.data() + head * dims * dims;
     const float* query = b.query.data() + head * dims * dims;
@@ -152,10 +152,8 @@ class Reader {
       for (size_t j = 0; j < dims; ++j) {
         const double wrong = std::abs(sum[j] - (i == j ? 1 : 0)), allowed = 2 * kEps * (1 + size[j]);
         LK_REQUIRE(wrong <= std::min(allowed, 0.01), kCorruptFile,
-                   "{} is {}: off by {:.2g} at ({}, {}), allowed {:.2g}", where(p + "key", head, 1),
-                   &b.key == &b.query || p != tensor_prefix(BasisKind::kBalanced) ? "not orthogonal"
-                                                                                  : "not the inverse of 'query'",
-                   wrong, i, j, allowed);
+                   "{} is {}: off by {:.2g} at ({}, {}), allowed {:.2g}", where(tensor_prefix(kind) + "key", head, 1),
+                   is_orthogonal(kind) ? "not orthogonal" : "not the inverse of 'query'", wrong, i, j, allowed);
       }
     }
   }
@@ -179,7 +177,6 @@ class Reader {
     const int dims = c_.head_dim;
     Codebooks books{.basis = kind, .bits = bits};
     books.order = integers(p + "order", {dims}, 0, dims - 1);
-    books.scale = floats(p + "scale", {dims});
     books.nibbles = integers(p + "nibbles", {bits / 4, 2}, 0, dims);
     const View* entries = file_.find(p + "entries");
     const int64_t most = int64_t{bits} / 4 * dims;
@@ -200,8 +197,6 @@ class Reader {
       LK_REQUIRE(!seen[coordinate], kCorruptFile, "{} names coordinate {} twice", where(p + "order", i, dims),
                  coordinate);
       seen[coordinate] = true;
-      LK_REQUIRE(books.scale[i] > 0 && std::isfinite(1 / books.scale[i]), kCorruptFile, "{} holds {}, must be > 0",
-                 where(p + "scale", i, dims), books.scale[i]);
     }
     int64_t rows = 0;
     for (size_t i = head * nibbles; i < (head + 1) * nibbles; ++i) {
@@ -221,9 +216,25 @@ class Reader {
     return {values.begin(), values.end()};
   }
 
+  std::vector<float> frequencies() const {
+    const std::string name = "statistics.inverse_frequency";
+    const View expected(nullptr, DType::kF32, {c_.head_dim / 2});
+    const View* found = file_.find(name);
+    LK_REQUIRE(found != nullptr && found->describe() == expected.describe(), kCorruptFile,
+               "{}: tensor '{}' is {}, must be {}", place_, name, found == nullptr ? "absent" : found->describe(),
+               expected.describe());
+    const std::vector<float> values(found->f32(), found->f32() + found->elements());
+    for (float f : values)
+      LK_REQUIRE(std::isfinite(f), kCorruptFile, "{}: tensor '{}' holds {}, must be finite", place_, name, f);
+    return values;
+  }
+
   void statistics() {
     const int64_t dims = c_.head_dim;
     KeyStatistics s{.layers = c_.layers, .kv_heads = c_.kv_heads, .head_dim = c_.head_dim, .tokens = c_.tokens};
+    s.first = number("first_position", 0, kMaxTokens);
+    s.end = number("end_position", s.first + 1, kMaxTokens);
+    s.inverse_frequency = frequencies();
     s.pre_mean = doubles("statistics.pre_mean", {dims});
     s.post_mean = doubles("statistics.post_mean", {dims});
     s.pre_covariance = doubles("statistics.pre_covariance", {dims, dims});

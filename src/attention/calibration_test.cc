@@ -30,8 +30,7 @@ void expect_equal(const Calibration& a, const Calibration& b) {
   for (const Codebooks& x : a.codebooks) {
     const Codebooks* y = b.find_codebooks(x.basis, x.bits);
     ASSERT_NE(y, nullptr);
-    EXPECT_EQ(std::tie(x.rows, x.order, x.scale, x.nibbles, x.entries),
-              std::tie(y->rows, y->order, y->scale, y->nibbles, y->entries));
+    EXPECT_EQ(std::tie(x.rows, x.order, x.nibbles, x.entries), std::tie(y->rows, y->order, y->nibbles, y->entries));
   }
   EXPECT_EQ(a.statistics.has_value(), b.statistics.has_value());
 }
@@ -111,7 +110,6 @@ TEST_F(CalibrationFile, RefusesNumbersThatCannotBe) {
   expect_refused([&](Content& c) { put(c, "post.ranks", 0, 17); }, kCorrupt, "must be 1 to 16");
   const int32_t first = calibration_.find_codebooks(BasisKind::kPost, 16)->order[0];
   expect_refused([&](Content& c) { put(c, "post.pq16.order", 1, first); }, kCorrupt, "twice");
-  expect_refused([&](Content& c) { put(c, "post.pq32.scale", 0, 0.f); }, kCorrupt, "must be > 0");
   expect_refused([&](Content& c) { put(c, "pre.pq32.nibbles", 1, 0); }, kCorrupt, "must be 1 or more");
   expect_refused([&](Content& c) { put(c, "pre.pq32.nibbles", 0, 16); }, kCorrupt, "within 16");
   expect_refused([&](Content& c) { put(c, "pre.pq32.entries", 0, nan); }, kCorrupt, "must be finite");
@@ -124,6 +122,8 @@ TEST_F(CalibrationFile, RefusesBasesThatChangeScores) {
   };
   expect_refused([&](Content& c) { scale_row(c, "post.key"); }, ErrorKind::kCorruptFile, "not orthogonal");
   expect_refused([&](Content& c) { scale_row(c, "balanced.query"); }, ErrorKind::kCorruptFile, "not the inverse");
+  expect_refused([&](Content& c) { scale_row(c, "weighted.key"); }, ErrorKind::kCorruptFile, "not the inverse");
+  expect_refused([&](Content& c) { scale_row(c, "content.key"); }, ErrorKind::kCorruptFile, "not orthogonal");
 }
 
 TEST_F(CalibrationFile, RefusesOtherShapes) {

@@ -58,7 +58,7 @@ class Writer {
     const KeyBasis& b = c_.basis(kind);
     const int64_t dims = c_.head_dim;
     add(tensor_prefix(kind) + "key", b.key, {dims, dims});
-    if (kind == BasisKind::kBalanced) add(tensor_prefix(kind) + "query", b.query, {dims, dims});
+    if (!is_orthogonal(kind)) add(tensor_prefix(kind) + "query", b.query, {dims, dims});
     add(tensor_prefix(kind) + "spectrum", b.spectrum, {dims});
     add(tensor_prefix(kind) + "variance", b.variance, {dims});
     add(tensor_prefix(kind) + "weight", b.weight, {dims});
@@ -68,13 +68,16 @@ class Writer {
   void codebooks(const Codebooks& books) {
     const std::string p = tensor_prefix(books.basis, books.bits);
     add(p + "order", books.order, {c_.head_dim});
-    add(p + "scale", books.scale, {c_.head_dim});
     add(p + "nibbles", books.nibbles, {books.bits / 4, 2});
     add(p + "entries", books.entries, {books.rows, kCalibrationEntries});
   }
 
   void statistics(const KeyStatistics& s) {
     const int64_t dims = c_.head_dim;
+    content_.metadata["first_position"] = std::to_string(s.first);
+    content_.metadata["end_position"] = std::to_string(s.end);
+    content_.tensors["statistics.inverse_frequency"] = {
+        const_cast<float*>(s.inverse_frequency.data()), DType::kF32, {dims / 2}};
     add("statistics.pre_mean", s.pre_mean, {dims});
     add("statistics.post_mean", s.post_mean, {dims});
     add("statistics.pre_covariance", s.pre_covariance, {dims, dims});

@@ -5,6 +5,7 @@
 #include <exception>
 #include <mutex>
 
+#include "attention/content_covariance.h"
 #include "attention/fit_codebooks.h"
 #include "linalg/basis.h"
 
@@ -37,12 +38,28 @@ void copy_head(std::span<const double> from, std::vector<T>& to, size_t head) {
                  [](double x) { return static_cast<T>(x); });
 }
 
+Basis basis_of(BasisKind kind, const KeyStatistics& s, std::span<const double> post, std::span<const double> pre,
+               std::span<const double> query) {
+  constexpr double kQueryPower = 0.375;
+  switch (kind) {
+    case BasisKind::kPost:
+      return pca(post);
+    case BasisKind::kPre:
+      return pca(pre);
+    case BasisKind::kBalanced:
+      return balanced_basis(post, query);
+    case BasisKind::kWeighted:
+      return weighted_basis(post, query, kQueryPower);
+    case BasisKind::kContent:
+      return mixed_basis(post, content_covariance(pre, s.inverse_frequency, s.first, s.end));
+  }
+  return {};
+}
+
 void fit_basis(const KeyStatistics& s, BasisKind kind, size_t head, KeyBasis& out) {
   const size_t dims = static_cast<size_t>(s.head_dim), square = dims * dims;
   const auto post = head_of(s.post_covariance, head, square), query = head_of(s.query_moment, head, square);
-  const Basis basis = kind == BasisKind::kPost  ? pca(post)
-                      : kind == BasisKind::kPre ? pca(head_of(s.pre_covariance, head, square))
-                                                : balanced_basis(post, query);
+  const Basis basis = basis_of(kind, s, post, head_of(s.pre_covariance, head, square), query);
   copy_head<float>(basis.key, out.key, head);
   copy_head<float>(basis.query, out.query, head);
   copy_head<float>(basis.spectrum, out.spectrum, head);
@@ -80,18 +97,22 @@ Calibration fit_calibration(const Context& context, const KeyStatistics& s, cons
   constexpr size_t kKinds = kBasisKinds.size();
   std::vector<std::vector<HeadCodebook>> books(heads * kKinds);  // [L, KH, basis][bits]
   const auto jobs = static_cast<int64_t>(static_cast<size_t>(s.kv_heads) * kKinds);
+  const auto wanted = [&](BasisKind kind) {
+    const auto& kinds = options.codebook_bases;
+    return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+  };
   for (int layer = 0; layer < s.layers; ++layer) {
     parallel(context, jobs, [&](int64_t job) {
       const size_t head = c.head(layer, static_cast<int>(static_cast<size_t>(job) / kKinds));
       const BasisKind kind = kBasisKinds[static_cast<size_t>(job) % kKinds];
       fit_basis(s, kind, head, c.bases[static_cast<size_t>(kind)]);
-      if (s.sample_size > 0)
+      if (s.sample_size > 0 && wanted(kind))
         books[head * kKinds + static_cast<size_t>(kind)] = fit_head_codebooks(s, c, kind, head, options);
     });
     if (progress) progress(layer + 1, s.layers);
   }
   for (BasisKind kind : kBasisKinds)
-    for (size_t i = 0; i < books[0].size(); ++i) {
+    for (size_t i = 0; i < books[static_cast<size_t>(kind)].size(); ++i) {
       std::vector<const HeadCodebook*> of_heads;
       for (size_t head = 0; head < heads; ++head)
         of_heads.push_back(&books[head * kKinds + static_cast<size_t>(kind)][i]);

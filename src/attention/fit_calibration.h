@@ -11,7 +11,8 @@ namespace lowkey {
 
 struct FitOptions {
   std::vector<int> codebook_bits{32, 64, 96, 128, 192, 256};  // those that a head has room for; none: no codebooks
-  int rounds = 25;                                            // of Lloyd's, at most
+  std::vector<BasisKind> codebook_bases{kBasisKinds.begin(), kBasisKinds.end()};
+  int rounds = 25;  // of Lloyd's, at most
 };
 
 // Fills the numbers of a calibration; model, texts and the like are the caller's. Codebooks need a sample in the

@@ -1,17 +1,18 @@
 #include "attention/fit_codebooks.h"
 
 #include <algorithm>
-#include <cmath>
+#include <numeric>
 
 #include "base/half.h"
 #include "linalg/codebook.h"
+#include "linalg/groups.h"
 #include "linalg/nibbles.h"
 #include "linalg/scalar_quantiser.h"
 
 namespace lowkey {
 namespace {
 
-constexpr double kLeastWeight = 1e-6;  // of the largest: a coordinate that queries never use keeps a scale
+constexpr int kNibbleBits = 4;
 
 // The sampled keys of a head in a basis, coordinate by coordinate: z [D, N].
 std::vector<float> rotated_sample(const KeyStatistics& s, const Calibration& c, const KeyBasis& basis, size_t head) {
@@ -34,66 +35,68 @@ std::vector<float> rotated_sample(const KeyStatistics& s, const Calibration& c, 
   return z;
 }
 
-// Fits one nibble after the other to points [D, N], which lie in the plan's order. Coarse nibbles stay uniform: what
-// they leave over is then spread evenly, which later ones code best. It is taken away from the points.
-std::vector<float> fit_nibbles(const NibblePlan& plan, std::span<const double> deviations, int rounds,
-                               std::vector<float>& points) {
-  const size_t n = points.size() / plan.order.size();
-  std::vector<int32_t> codes(n);
-  std::vector<float> all;
-  for (size_t i = 0; i < plan.nibbles.size(); ++i) {
-    const Nibble& nibble = plan.nibbles[i];
-    const size_t width = nibble.bits.size();
-    const std::span<float> mine = std::span(points).subspan(static_cast<size_t>(nibble.begin) * n, width * n);
-    std::vector<float> entries = uniform_entries(plan, static_cast<int>(i), deviations);
-    const CodebookPoints coded{mine, static_cast<int64_t>(n), static_cast<int>(width)};
-    if (nibble.coarse) {
-      nearest_entries(coded, entries, codes);
-      for (size_t p = 0; p < n; ++p) mine[p] -= entries[static_cast<size_t>(codes[p])];
-    } else {
-      fit_codebook(coded, rounds, entries, codes);
-    }
-    all.insert(all.end(), entries.begin(), entries.end());
+// Which coordinates share a nibble. Few bits a coordinate: whole bits where they lessen the error most, four to a
+// nibble. More: neighbours in order of variance, whatever number of them serves best.
+struct Groups {
+  std::vector<int> order;  // [D] coordinates, group after group, then those left out
+  std::vector<int> widths;
+};
+
+Groups group(std::span<const double> variances, int bits) {
+  const int dims = static_cast<int>(variances.size());
+  Groups groups;
+  if (best_basis(bits, dims) == BasisKind::kContent) {
+    const NibblePlan plan = plan_nibbles(allocate_bits(variances, bits, kNibbleBits));
+    for (const Nibble& nibble : plan.nibbles) groups.widths.push_back(static_cast<int>(nibble.bits.size()));
+    groups.order = plan.order;
+    return groups;
   }
-  return all;
+  groups.order.resize(variances.size());
+  std::iota(groups.order.begin(), groups.order.end(), 0);
+  std::stable_sort(groups.order.begin(), groups.order.end(),
+                   [&](int i, int j) { return variances[static_cast<size_t>(i)] > variances[static_cast<size_t>(j)]; });
+  std::vector<double> sorted;
+  for (int i : groups.order) sorted.push_back(variances[static_cast<size_t>(i)]);
+  groups.widths = group_coordinates(sorted, bits / kNibbleBits);
+  return groups;
+}
+
+// z: [D, N]. Fits the entries of one group of coordinates.
+std::vector<float> fit_group(std::span<const float> z, std::span<const int> coordinates, int64_t n, int rounds) {
+  std::vector<float> points;
+  for (int c : coordinates) {
+    const auto row = z.subspan(static_cast<size_t>(c) * static_cast<size_t>(n), static_cast<size_t>(n));
+    points.insert(points.end(), row.begin(), row.end());
+  }
+  const CodebookPoints coded{points, n, static_cast<int>(coordinates.size())};
+  std::vector<float> entries(coordinates.size() * kCodebookEntries);
+  std::vector<int32_t> codes(static_cast<size_t>(n));
+  seed_codebook(coded, static_cast<uint64_t>(coordinates[0]), entries);
+  fit_codebook(coded, rounds, entries, codes);
+  return entries;
 }
 
 }  // namespace
 
-// The distance that a key's code is chosen by, and k-means lessens, weighs each coordinate as queries do: the expected
-// squared error of a score.
 std::vector<HeadCodebook> fit_head_codebooks(const KeyStatistics& s, const Calibration& c, BasisKind kind, size_t head,
                                              const FitOptions& options) {
-  const auto dims = static_cast<size_t>(s.head_dim), n = static_cast<size_t>(s.sample_size);
   const KeyBasis& basis = c.basis(kind);
-  const auto variance = std::span(basis.variance).subspan(head * dims, dims);
-  const auto weight = std::span(basis.weight).subspan(head * dims, dims);
-  const float least = std::max(static_cast<float>(kLeastWeight) * *std::max_element(weight.begin(), weight.end()),
-                               std::numeric_limits<float>::min());
-  std::vector<float> scale(dims);  // by coordinate
-  std::vector<double> importance(dims), deviations(dims);
-  for (size_t d = 0; d < dims; ++d) {
-    scale[d] = std::sqrt(std::max(weight[d], least));
-    importance[d] = double{variance[d]} * scale[d] * scale[d];
-    deviations[d] = std::sqrt(importance[d]);
-  }
+  const auto first = basis.variance.begin() + static_cast<std::ptrdiff_t>(head * static_cast<size_t>(s.head_dim));
+  const std::vector<double> variances(first, first + s.head_dim);
   const std::vector<float> z = rotated_sample(s, c, basis, head);
   std::vector<HeadCodebook> books;
-  std::vector<float> points(z.size());
   for (int bits : options.codebook_bits) {
-    if (bits > kMaxBits * s.head_dim) continue;
-    const NibblePlan plan = plan_nibbles(allocate_bits(importance, bits));
-    HeadCodebook book{.bits = bits, .order = {plan.order.begin(), plan.order.end()}};
-    for (size_t i = 0; i < dims; ++i) {
-      const auto from = static_cast<size_t>(plan.order[i]);
-      book.scale.push_back(scale[from]);
-      for (size_t p = 0; p < n; ++p) points[i * n + p] = z[from * n + p] * scale[from];
+    if (bits % kNibbleBits != 0 || bits > kNibbleBits * s.head_dim) continue;
+    const Groups groups = group(variances, bits);
+    HeadCodebook book{.bits = bits, .order = {groups.order.begin(), groups.order.end()}};
+    int begin = 0;
+    for (int width : groups.widths) {
+      const auto coordinates = std::span(groups.order).subspan(static_cast<size_t>(begin), static_cast<size_t>(width));
+      const auto entries = fit_group(z, coordinates, s.sample_size, options.rounds);
+      book.entries.insert(book.entries.end(), entries.begin(), entries.end());
+      book.nibbles.insert(book.nibbles.end(), {begin, width});
+      begin += width;
     }
-    for (const Nibble& nibble : plan.nibbles) {
-      book.nibbles.push_back(nibble.begin);
-      book.nibbles.push_back(static_cast<int32_t>(nibble.bits.size()));
-    }
-    book.entries = fit_nibbles(plan, deviations, options.rounds, points);
     books.push_back(std::move(book));
   }
   return books;
@@ -107,7 +110,6 @@ Codebooks join_codebooks(BasisKind kind, std::span<const HeadCodebook* const> he
   const auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
   for (const HeadCodebook* head : heads) {
     append(all.order, head->order);
-    append(all.scale, head->scale);
     append(all.nibbles, head->nibbles);
     append(all.entries, head->entries);
     all.entries.resize(all.entries.size() + most - head->entries.size(), 0.0f);

@@ -12,7 +12,6 @@ namespace lowkey {
 struct HeadCodebook {
   int bits = 0;
   std::vector<int32_t> order;    // [D]
-  std::vector<float> scale;      // [D]
   std::vector<int32_t> nibbles;  // [N / 4, 2]
   std::vector<float> entries;    // [sum of widths, 16]
 };

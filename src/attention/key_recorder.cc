@@ -87,7 +87,9 @@ struct KeyRecorder::State {
   RecordOptions options;
   int64_t every = 1;   // one key of so many is sampled
   int64_t tokens = 0;  // counted by the last layer
+  int64_t end = 0;     // of the positions
   RopeLayout layout = RopeLayout::kHalf;
+  std::vector<float> inverse_frequency;
   std::vector<Head> heads;  // [L, KH]
 
   Head& head(int layer, int64_t kv_head) {
@@ -129,6 +131,8 @@ struct KeyRecorder::State {
       add_sample(keys, to.sample);
     }
     layout = step.rope_layout;
+    end = std::max<int64_t>(end, step.positions.back() + 1);
+    inverse_frequency.assign(step.inverse_frequency.f32(), step.inverse_frequency.f32() + shape.head_dim / 2);
     if (step.layer == shape.layers - 1) tokens += qkv.k.dim(0) - first;
   }
 
@@ -174,6 +178,8 @@ KeyStatistics KeyRecorder::statistics() const {
   const int64_t tokens = state_->tokens;
   LK_REQUIRE(tokens > 0, kInvalidArgument, "[record] no token was counted, the text is too short");
   KeyStatistics all{.layers = shape.layers, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim, .tokens = tokens};
+  all.first = state_->options.first, all.end = state_->end;
+  all.inverse_frequency = state_->inverse_frequency;
   const auto dims = static_cast<size_t>(shape.head_dim);
   all.sample_size = static_cast<int64_t>(state_->heads[0].sample.size() / dims);
   for (const Head& head : state_->heads) {

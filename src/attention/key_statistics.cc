@@ -66,6 +66,7 @@ KeyStatistics merge(std::span<const KeyStatistics> parts, int64_t sample) {
                "[merge] statistics of {} layers, {} KV heads of {} and of {}, {} of {}, must be alike", all.layers,
                all.kv_heads, all.head_dim, part.layers, part.kv_heads, part.head_dim);
     all.tokens += part.tokens;
+    all.first = std::min(all.first, part.first), all.end = std::max(all.end, part.end);
     const double share = static_cast<double>(part.tokens) / static_cast<double>(all.tokens);
     for (size_t head = 0; head < all.post_mean.size() / dims; ++head) {
       const auto vector = [&](auto& v) { return std::span(v).subspan(head * dims, dims); };

@@ -16,7 +16,6 @@ constexpr int kMaxNibbles = 256;
 // The codes of one KV head before they are tied to a rotation.
 struct HeadCodes {
   std::vector<int32_t> order;        // [D] coordinates of the basis as they lie in the nibbles
-  std::vector<float> scale;          // [D] in that order
   std::vector<IndexNibble> nibbles;  // entries not yet set
   std::vector<float> entries;        // [sum of widths, 16]
 
@@ -45,7 +44,7 @@ HeadCodes uniform_codes(const IndexSpec& spec, std::span<const float> variance, 
   const NibblePlan plan = plan_nibbles(bits_of(spec, variance, weight));
   std::vector<double> deviations;
   for (float v : variance) deviations.push_back(std::sqrt(v));
-  HeadCodes codes{{plan.order.begin(), plan.order.end()}, std::vector<float>(variance.size(), 1.0f), {}, {}};
+  HeadCodes codes{{plan.order.begin(), plan.order.end()}, {}, {}};
   for (size_t i = 0; i < plan.nibbles.size(); ++i) {
     const auto entries = uniform_entries(plan, static_cast<int>(i), deviations);
     codes.nibbles.push_back({plan.nibbles[i].begin, static_cast<int>(plan.nibbles[i].bits.size()), nullptr});
@@ -57,9 +56,8 @@ HeadCodes uniform_codes(const IndexSpec& spec, std::span<const float> variance, 
 HeadCodes stored_codes(const Codebooks& books, size_t head, size_t dims) {
   const auto part = [head](const auto& all, size_t size) { return std::span(all).subspan(head * size, size); };
   const auto order = part(books.order, dims);
-  const auto scale = part(books.scale, dims);
   const auto entries = part(books.entries, static_cast<size_t>(books.rows) * kEntries);
-  HeadCodes codes{{order.begin(), order.end()}, {scale.begin(), scale.end()}, {}, {entries.begin(), entries.end()}};
+  HeadCodes codes{{order.begin(), order.end()}, {}, {entries.begin(), entries.end()}};
   const auto nibbles = part(books.nibbles, static_cast<size_t>(books.bits / 4) * 2);
   for (size_t i = 0; i < nibbles.size(); i += 2) codes.nibbles.push_back({nibbles[i], nibbles[i + 1], nullptr});
   return codes;
@@ -75,15 +73,13 @@ const Codebooks& require_codebooks(const Calibration& calibration, const IndexSp
   return *books;
 }
 
-// Rows order[0 ... R) of a [D, D] basis, scaled, their columns as the model has them.
-std::vector<float> rotation_rows(std::span<const float> basis, const HeadCodes& codes, int rows, bool query,
-                                 RopeLayout layout) {
+// Rows order[0 ... R) of a [D, D] basis, their columns as the model has them.
+std::vector<float> rotation_rows(std::span<const float> basis, const HeadCodes& codes, int rows, RopeLayout layout) {
   const size_t dims = codes.order.size();
   std::vector<float> rotation(static_cast<size_t>(rows) * dims);
   for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
-    const float scale = query ? 1 / codes.scale[r] : codes.scale[r];
     const auto from = basis.subspan(static_cast<size_t>(codes.order[r]) * dims, dims);
-    for (size_t d = 0; d < dims; ++d) rotation[r * dims + half_place(d, dims, layout)] = scale * from[d];
+    for (size_t d = 0; d < dims; ++d) rotation[r * dims + half_place(d, dims, layout)] = from[d];
   }
   return rotation;
 }
@@ -136,12 +132,12 @@ LayerIndex::LayerIndex(const Calibration& calibration, int layer, const IndexSpe
     }
     std::vector<float> mean(dims);
     for (size_t d = 0; d < dims; ++d) mean[half_place(d, dims, layout)] = calibration.mean[head * dims + d];
-    IndexHead view{.rotation = f32_view(keep(rotation_rows(matrix(basis.key), c, rows, false, layout)),
-                                        {rows, calibration.head_dim}),
-                   .query_rotation = f32_view(keep(rotation_rows(matrix(basis.query), c, rows, true, layout)),
-                                              {rows, calibration.head_dim}),
-                   .mean = keep(std::move(mean)),
-                   .nibbles = nibbles_.emplace_back(std::move(c.nibbles))};
+    IndexHead view{
+        .rotation = f32_view(keep(rotation_rows(matrix(basis.key), c, rows, layout)), {rows, calibration.head_dim}),
+        .query_rotation =
+            f32_view(keep(rotation_rows(matrix(basis.query), c, rows, layout)), {rows, calibration.head_dim}),
+        .mean = keep(std::move(mean)),
+        .nibbles = nibbles_.emplace_back(std::move(c.nibbles))};
     heads_.push_back(view);
   }
 }
