@@ -17,7 +17,7 @@ class KeyWorld {
       : layers_(layers), kv_heads_(kv_heads), dims_(dims), tokens_(tokens) {
     std::mt19937 random(seed);
     for (int i = 0; i < layers * kv_heads; ++i) {
-      keys_.push_back(draw(random, 0.95));
+      keys_.push_back(draw(random, 0.97));
       queries_.push_back(draw(random, 0.97));
     }
   }

@@ -96,8 +96,10 @@ TEST_F(LayerIndexTest, LosesWhatTheoryPredicts) {
     }
 }
 
+// With variances that fall off slowly, as those of real keys do; nibbles of one stage have at most 4 bits for a
+// coordinate, which is too few where one of them has most of the variance.
 TEST_F(LayerIndexTest, CodebooksLoseLess) {
-  for (BasisKind kind : kBasisKinds)
+  for (BasisKind kind : {BasisKind::kPost, BasisKind::kWeighted})
     for (int bits : {16, 32, 64}) {
       const double uniform =
           error_of({.codes = IndexCodes::kBits, .bits = bits, .basis = kind, .follow = BitsFollow::kKeys});
