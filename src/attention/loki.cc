@@ -17,19 +17,7 @@ constexpr int kPlane = 0;
 constexpr int64_t kMinTokens = 2048;
 
 // "pq:128", "bits:64", "sign", "int8", "int4".
-IndexSpec read_index(const Settings& settings, const MethodInputs& inputs) {
-  const int head_dim = inputs.shape.head_dim;
-  IndexSpec index;
-  index.bits = head_dim;
-  index.dims = static_cast<int>(settings.integer("d", 0, 1, head_dim));
-  index.basis = settings.choice("basis", {"pca", "balanced"}) == "balanced" ? BasisKind::kBalanced
-                : settings.choice("rope", {"post", "pre"}) == "pre"         ? BasisKind::kPre
-                                                                            : BasisKind::kPost;
-  const bool fitted = inputs.calibration->find_codebooks(index.basis, index.bits) != nullptr;
-  if (!settings.has("index")) {
-    index.codes = fitted ? IndexCodes::kPq : IndexCodes::kBits;
-    return index;
-  }
+void read_codes(const Settings& settings, IndexSpec& index) {
   constexpr std::string_view kRule = "pq:N or bits:N (N bits a key, a multiple of 4), sign, int8 or int4";
   const std::string text = settings.text("index");
   const size_t colon = text.find(':');
@@ -44,11 +32,34 @@ IndexSpec read_index(const Settings& settings, const MethodInputs& inputs) {
   if (found == std::end(kWords)) settings.refuse("index", kRule);
   index.codes = found->second;
   const bool counts_bits = index.codes == IndexCodes::kPq || index.codes == IndexCodes::kBits;
-  if (colon == std::string::npos) return index;
+  if (colon == std::string::npos) return;
   const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(begin, end, index.bits);
   if (!counts_bits || error != std::errc() || stop != end || index.bits < 4 || index.bits > 1024 || index.bits % 4 != 0)
     settings.refuse("index", kRule);
+}
+
+// "pca" is that of keys before or after RoPE. Without a word for either: what ranks best with so many bits.
+BasisKind read_basis(const Settings& settings, const IndexSpec& index, int head_dim) {
+  const std::string basis = settings.choice("basis", {"auto", "pca", "balanced", "weighted", "content"});
+  const bool pre = settings.choice("rope", {"post", "pre"}) == "pre";
+  if (basis == "balanced") return BasisKind::kBalanced;
+  if (basis == "weighted") return BasisKind::kWeighted;
+  if (basis == "content") return BasisKind::kContent;
+  const bool counts_bits = index.codes == IndexCodes::kPq || index.codes == IndexCodes::kBits;
+  if (basis == "auto" && !settings.has("rope") && counts_bits) return best_basis(index.bits, head_dim);
+  return pre ? BasisKind::kPre : BasisKind::kPost;
+}
+
+IndexSpec read_index(const Settings& settings, const MethodInputs& inputs) {
+  const int head_dim = inputs.shape.head_dim;
+  IndexSpec index;
+  index.bits = head_dim;
+  index.dims = static_cast<int>(settings.integer("d", 0, 1, head_dim));
+  if (settings.has("index")) read_codes(settings, index);
+  index.basis = read_basis(settings, index, head_dim);
+  const bool fitted = inputs.calibration->find_codebooks(index.basis, index.bits) != nullptr;
+  if (!settings.has("index") && !fitted) index.codes = IndexCodes::kBits;
   return index;
 }
 
