@@ -28,7 +28,7 @@ std::string_view name(BasisKind) noexcept;
 constexpr bool is_orthogonal(BasisKind kind) noexcept {
   return kind != BasisKind::kBalanced && kind != BasisKind::kWeighted;
 }
-// The one that ranks best with so many bits a key (docs/decisions/key_index.md).
+// The one that ranks best with so many bits a key (docs/decisions/calibration.md).
 constexpr BasisKind best_basis(int bits, int head_dim) noexcept {
   return 4 * bits < 3 * head_dim ? BasisKind::kContent : BasisKind::kWeighted;
 }

@@ -1,5 +1,5 @@
 // fit_calibration: statistics of keys to bases, bits and codebooks. The recipe of calibration, all in one place; what
-// was tried and what it was worth: docs/decisions/key_index.md.
+// was tried and what it was worth: docs/decisions/calibration.md.
 #pragma once
 
 #include <functional>

@@ -14,7 +14,7 @@ namespace {
 constexpr std::array kWidths{1, 2, 3, 4, 5, 6, 8, 10, 12, 16};
 constexpr double kLevels = 256;  // 2 ^ (2 bits): what 4 bits divide a variance by
 
-// Loss of 16 fitted entries over that of ideal codes, by width: measured on keys (docs/decisions/key_index.md).
+// Loss of 16 fitted entries over that of ideal codes, by width: measured on keys (docs/decisions/calibration.md).
 double loss_factor(size_t width) {
   constexpr std::array kFactors{2.44, 1.8, 1.6, 1.5, 1.45, 1.42, 1.4, 1.38};
   return width <= kFactors.size() ? kFactors[width - 1] : 1.36;
