@@ -112,7 +112,10 @@ const std::vector<std::string>& ranking_methods() {
                                                  "loki:min=0,index=int8,d=24",
                                                  "loki:min=0,index=int4,d=48",
                                                  "loki:form=paper,d=12",
-                                                 "loki:form=paper,rope=pre,d=0.9v"};
+                                                 "loki:form=paper,rope=pre,d=0.9v",
+                                                 "quest:page=4,min=0",
+                                                 "quest:page=2",
+                                                 "quest:page=1"};
   return specs;
 }
 
@@ -161,6 +164,14 @@ TEST(LokiLimit, AllDimensionsEqualExactTopk) {
   }
 }
 
+TEST(QuestLimit, BlocksOfOneTokenEqualExactTopk) {
+  // In f32, as above: the bounds of one key give its score, added up in another order.
+  const Layout layout{DType::kF32, 64};
+  const std::vector<float> exact = answer("topk:k=1/8,sink=0,recent=0", layout);
+  const std::vector<float> out = answer("quest:page=1,k=1/8,sink=0,recent=0", layout);
+  EXPECT_LE(largest_difference(out, exact), rotation_tolerance(DType::kF32, exact));
+}
+
 TEST_P(MethodLimits, SelectingLessIsNotDense) {
   const std::vector<float> dense = answer("dense", GetParam());
   for (const std::string& name : ranking_methods())
@@ -181,7 +192,7 @@ TEST_P(MethodLimits, BelowItsMinimumAMethodIsDense) {
 }
 
 TEST_P(MethodLimits, BatchOfManyEqualsOneByOne) {
-  std::vector<std::string> specs = {"dense", "streaming:recent=50"};
+  std::vector<std::string> specs = {"dense", "streaming:recent=50", "quest:page=16,k=1/8,recent=8"};
   for (const std::string& name : ranking_methods()) specs.push_back(name + ",k=1/8,recent=8");
   const size_t lengths[] = {40, 200, 129};
   const auto vocabulary = static_cast<size_t>(tiny_model().shape().vocabulary);

@@ -9,6 +9,7 @@
 #include "attention/dense.h"
 #include "attention/exact_topk.h"
 #include "attention/loki.h"
+#include "attention/quest.h"
 #include "attention/streaming.h"
 #include "base/error.h"
 
@@ -39,6 +40,7 @@ const Entry kMethods[] = {
      [](const AttentionSpec&, const MethodInputs&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
     {"loki", true, true, {"form", "d", "index", "basis", "rope"}, Loki::make},
     {"topk", true, false, {"heads"}, make<ExactTopk>},
+    {"quest", true, false, {"page"}, make<Quest>},
     {"streaming", false, false, {"sink", "recent", "prefill"}, make<Streaming>},
 };
 
