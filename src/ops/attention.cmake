@@ -1,9 +1,13 @@
 set(ATTENTION_SOURCES
   check_bounds.cc
+  check_columns.cc
   check_index.cc
   check_kv.cc
+  choose_columns.cc
   cpu/attention_decode.cc
   cpu/bounds_append.cc
+  cpu/column_scan.cc
+  cpu/columns_append.cc
   cpu/decode_chunk.cc
   cpu/prefill_block.cc
   cpu/prefill_block_amx.cc
@@ -15,6 +19,7 @@ set(ATTENTION_SOURCES
   cpu/rope.cc
   cpu/rotate_heads.cc
   cpu/score_bounds.cc
+  cpu/score_columns.cc
   cpu/score_index.cc
   cpu/score_keys.cc
   cpu/score_rows.cc
@@ -23,12 +28,14 @@ set(ATTENTION_SOURCES
   ref/attention_decode.cc
   ref/attention_prefill.cc
   ref/bounds_append.cc
+  ref/columns_append.cc
   ref/group_keys.cc
   ref/index_append.cc
   ref/kv_append.cc
   ref/rope.cc
   ref/rotate_heads.cc
   ref/score_bounds.cc
+  ref/score_columns.cc
   ref/score_index.cc
   ref/score_keys.cc
   ref/select_tokens.cc)

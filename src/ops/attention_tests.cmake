@@ -2,6 +2,7 @@ lowkey_test(attention_test
   SOURCES attention_decode_test.cc attention_prefill_test.cc kv_append_test.cc rope_test.cc
     rotate_heads_test.cc
     score_bounds_test.cc
+    score_columns_test.cc
     score_keys_test.cc
   LIBRARIES lowkey_ops lowkey_base)
 lowkey_test(key_index_test
