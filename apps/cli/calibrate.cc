@@ -13,6 +13,7 @@
 #include "apps/cli/signals.h"
 #include "apps/cli/verbs.h"
 #include "base/error.h"
+#include "formats/new_file.h"
 #include "model/tokenizer_loader.h"
 
 namespace lowkey::cli {
@@ -59,6 +60,7 @@ Calibration from_calibrations(const Options& o, const Context& context, const Mo
 void run(Options& o) {
   LK_REQUIRE(o.texts.empty() != o.merge.empty(), kInvalidArgument, "calibrate needs --text or --merge, and not both");
   o.calibrate.statistics = !o.no_statistics;
+  NewFile(o.out, "calibrate");  // a place that cannot be written to is refused now, not after the work
   const auto start = std::chrono::steady_clock::now();
   const auto context = make_context(o.common);
   const auto model = open_model(o.common.model);
