@@ -63,7 +63,8 @@ nlohmann::json calibration_facts(const Calibration& c) {
 }
 
 void print_ranks(const Calibration& c) {
-  fmt::print("coordinates of {} that hold 90 % of the keys' variance, by KV head\n", c.head_dim);
+  fmt::print("coordinates of {} that hold 90 % of the variance of keys (balanced: of scores), by KV head\n",
+             c.head_dim);
   fmt::print("{:<8}{:<16}{:<16}{:<16}\n", "layer", "post-RoPE", "pre-RoPE", "balanced");
   for (int layer = 0; layer < c.layers; ++layer) {
     fmt::print("{:<8}", layer);

@@ -8,7 +8,7 @@
 namespace lowkey::cli {
 
 nlohmann::json calibration_facts(const Calibration&);
-// A line per layer: coordinates that hold 90 % of the variance, in each basis and KV head.
+// A line per layer: coordinates that hold 90 % of the variance, in the first three bases, by KV head.
 void print_ranks(const Calibration&);
 
 }  // namespace lowkey::cli

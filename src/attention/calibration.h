@@ -30,7 +30,7 @@ constexpr bool is_orthogonal(BasisKind kind) noexcept {
 }
 // The one that ranks best with so many bits a key (docs/decisions/calibration.md).
 constexpr BasisKind best_basis(int bits, int head_dim) noexcept {
-  return 4 * bits < 3 * head_dim ? BasisKind::kContent : BasisKind::kWeighted;
+  return bits < head_dim ? BasisKind::kContent : BasisKind::kWeighted;
 }
 
 inline constexpr std::array kRankShares{0.50, 0.80, 0.90, 0.95, 0.99};
@@ -41,7 +41,8 @@ struct KeyBasis {
   std::vector<float> spectrum;  // [L, KH, D] descending: variance of the keys that the basis was fitted to
   std::vector<float> variance;  // [L, KH, D] of z, keys after RoPE
   std::vector<float> weight;    // [L, KH, D] mean u^2: what an error of 1 in a coordinate does to a squared score
-  std::vector<int32_t> ranks;   // [L, KH, 5] coordinates that hold kRankShares of the spectrum
+  std::vector<int32_t> ranks;   // [L, KH, 5] coordinates that hold kRankShares of the spectrum; balanced: of its
+                               // squares, which are the variances of scores
 };
 
 // Codes of N bits a key, N / 4 nibbles, in one basis.

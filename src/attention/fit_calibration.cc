@@ -69,8 +69,11 @@ void fit_basis(const KeyStatistics& s, BasisKind kind, size_t head, KeyBasis& ou
   };
   copy_head<float>(positive(diagonal_moment(basis.key, post)), out.variance, head);
   copy_head<float>(positive(diagonal_moment(basis.query, query)), out.weight, head);
+  std::vector<double> ranked = basis.spectrum;
+  for (double& x : ranked)
+    if (kind == BasisKind::kBalanced) x *= x;
   for (size_t i = 0; i < kRankShares.size(); ++i)
-    out.ranks[head * kRankShares.size() + i] = rank_at(basis.spectrum, kRankShares[i]);
+    out.ranks[head * kRankShares.size() + i] = rank_at(ranked, kRankShares[i]);
 }
 
 KeyBasis empty_basis(size_t heads, size_t dims) {

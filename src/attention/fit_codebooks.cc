@@ -35,8 +35,8 @@ std::vector<float> rotated_sample(const KeyStatistics& s, const Calibration& c, 
   return z;
 }
 
-// Which coordinates share a nibble. Few bits a coordinate: whole bits where they lessen the error most, four to a
-// nibble. More: neighbours in order of variance, whatever number of them serves best.
+// Which coordinates share a nibble. Below 3/4 of a bit a coordinate: whole bits where they lessen the error most, four
+// to a nibble. From there on: neighbours in order of variance, whatever number of them serves best.
 struct Groups {
   std::vector<int> order;  // [D] coordinates, group after group, then those left out
   std::vector<int> widths;
@@ -45,7 +45,7 @@ struct Groups {
 Groups group(std::span<const double> variances, int bits) {
   const int dims = static_cast<int>(variances.size());
   Groups groups;
-  if (best_basis(bits, dims) == BasisKind::kContent) {
+  if (4 * bits < 3 * dims) {
     const NibblePlan plan = plan_nibbles(allocate_bits(variances, bits, kNibbleBits));
     for (const Nibble& nibble : plan.nibbles) groups.widths.push_back(static_cast<int>(nibble.bits.size()));
     groups.order = plan.order;

@@ -16,7 +16,8 @@ namespace lowkey {
 //   kInt8, kInt4   the first `dims` coordinates, uniform quantisers of 8 or 4 bits each
 enum class IndexCodes : uint8_t { kPq, kBits, kSign, kInt8, kInt4 };
 
-// What the bits of kBits follow: the variance of keys, or that of scores, which weighs a coordinate as queries do.
+// What the bits of kBits follow: the variance of keys, or that of scores, which weighs a coordinate as queries do and
+// so loses least of a score on average, but more of those that matter.
 enum class BitsFollow : uint8_t { kKeys, kScores };
 
 struct IndexSpec {
@@ -24,7 +25,7 @@ struct IndexSpec {
   int bits = 128;  // N of kPq and kBits, a multiple of 4
   int dims = 0;    // of kSign, kInt8 and kInt4; 0: all D
   BasisKind basis = BasisKind::kPost;
-  BitsFollow follow = BitsFollow::kScores;
+  BitsFollow follow = BitsFollow::kKeys;
 };
 
 // Nibbles of a key: N / 4 and the like. Throws kInvalidArgument when the spec asks for what head_dim cannot give.

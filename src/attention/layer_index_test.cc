@@ -88,7 +88,8 @@ TEST_F(LayerIndexTest, LosesWhatTheoryPredicts) {
           whole += importance[d];
         }
       }
-      const double error = error_of({.codes = IndexCodes::kBits, .bits = bits, .basis = kind});
+      const double error =
+          error_of({.codes = IndexCodes::kBits, .bits = bits, .basis = kind, .follow = BitsFollow::kScores});
       // The mean of 6000 products of Gaussians, whose kurtosis is 9, in numerator and denominator, six deviations; and
       // what moving bits to fill nibbles costs.
       EXPECT_NEAR(error / (lost / whole), 1, 6 * std::sqrt(8.0 / (kHeads * kTokens)) * std::sqrt(2.0) + 0.15)
