@@ -41,8 +41,8 @@ struct KeyBasis {
   std::vector<float> spectrum;  // [L, KH, D] descending: variance of the keys that the basis was fitted to
   std::vector<float> variance;  // [L, KH, D] of z, keys after RoPE
   std::vector<float> weight;    // [L, KH, D] mean u^2: what an error of 1 in a coordinate does to a squared score
-  std::vector<int32_t> ranks;   // [L, KH, 5] coordinates that hold kRankShares of the spectrum; balanced: of its
-                               // squares, which are the variances of scores
+  // [L, KH, 5] coordinates that hold kRankShares of the spectrum; balanced: of its squares, the variances of scores
+  std::vector<int32_t> ranks;
 };
 
 // Codes of N bits a key, N / 4 nibbles, in one basis.
