@@ -154,6 +154,34 @@ TEST_P(MethodLimits, EverythingSelectedEqualsDense) {
   EXPECT_EQ(answer("streaming:recent=all", GetParam()), dense);
 }
 
+TEST_P(MethodLimits, UnlimitedH2oEqualsDense) {
+  const std::vector<float> dense = answer("dense", GetParam());
+  for (const char* budget : {"heavy=all", "heavy=1,recent=400", "heavy=200,recent=200", "heavy=0.9,recent=0.5"})
+    EXPECT_EQ(answer(std::string("h2o:") + budget, GetParam()), dense) << budget;
+  EXPECT_EQ(answer("h2o:form=paper,heavy=400,recent=1", GetParam()), dense);
+}
+
+TEST_P(MethodLimits, H2oKeepsToItsBudget) {
+  for (const char* spec : {"h2o:heavy=40,recent=24", "h2o:heavy=40,recent=24,prefill=sparse",
+                           "loki:min=0,k=16,sink=2,recent=4,index=bits:96+h2o:heavy=40,recent=24"}) {
+    const auto m = method(spec);
+    Batch batch(*m, GetParam());
+    batch.read(random_tokens(300, 1), 100);
+    std::vector<float> out;
+    for (int32_t id : random_tokens(8, 2)) out = batch.decode({&id, 1});
+    EXPECT_EQ(batch.cache().length(0), 64) << spec;
+    EXPECT_EQ(batch.cache().position(0), 308) << spec;
+    for (float logit : out) ASSERT_TRUE(std::isfinite(logit)) << spec;
+  }
+  EXPECT_NE(answer("h2o:heavy=40,recent=24", GetParam()), answer("dense", GetParam()));
+  EXPECT_NE(answer("h2o:form=paper,heavy=40,recent=24", GetParam()), answer("dense", GetParam()));
+}
+
+TEST_P(MethodLimits, AMethodOnAnUnlimitedH2oIsTheMethod) {
+  for (const std::string name : {"topk:k=1/8", "loki:min=0,index=bits:96,k=1/8"})
+    EXPECT_EQ(answer(name + "+h2o:heavy=all", GetParam()), answer(name, GetParam())) << name;
+}
+
 TEST(LokiLimit, AllDimensionsEqualExactTopk) {
   // In f32, so that no two scores are so near that the rotation's rounding swaps them.
   const Layout layout{DType::kF32, 64};
@@ -192,7 +220,8 @@ TEST_P(MethodLimits, BelowItsMinimumAMethodIsDense) {
 }
 
 TEST_P(MethodLimits, BatchOfManyEqualsOneByOne) {
-  std::vector<std::string> specs = {"dense", "streaming:recent=50", "quest:page=16,k=1/8,recent=8"};
+  std::vector<std::string> specs = {"dense", "streaming:recent=50", "quest:page=16,k=1/8,recent=8",
+                                    "h2o:heavy=20,recent=20"};
   for (const std::string& name : ranking_methods()) specs.push_back(name + ",k=1/8,recent=8");
   const size_t lengths[] = {40, 200, 129};
   const auto vocabulary = static_cast<size_t>(tiny_model().shape().vocabulary);

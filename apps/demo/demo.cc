@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "apps/cli/methods.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
 #include "attention/spec.h"
@@ -29,7 +30,10 @@ constexpr int64_t kTimedSteps = 32;    // an answer ends too soon to be timed
 
 struct Options {
   std::string model, book, json;
-  std::vector<std::string> attention = {"dense"};
+  // The first is what the others are measured against. At 16,000 tokens all of the others read an eighth or less, but
+  // for the paper's form of Loki, which reads a quarter for each query head.
+  std::vector<std::string> attention = {
+      "dense", "loki", "loki:form=paper", "topk", "quest", "h2o:heavy=1/16,recent=1/16", "streaming"};
   int64_t tokens = 16000;
   int codes = 2;
   uint64_t seed = 1;
@@ -41,6 +45,7 @@ struct Task {
   const Context& context;
   const Model& model;
   const Tokenizer& tokenizer;
+  std::string model_path;
   std::vector<Needle> needles;
   std::vector<int32_t> document;
 };
@@ -112,9 +117,11 @@ void time_steps(const Task& task, Engine& engine, Row& row) {
 
 Row measure(const Task& task, const std::string& spec) {
   Row row{.method = spec, .right = {}};
-  const auto method =
-      make_method(parse_attention_spec(spec), {.shape = task.model.shape().attention, .calibration = nullptr});
-  Engine engine(task.context, task.model, task.tokenizer, *method, {});
+  const EngineOptions options;
+  const cli::OpenedMethod opened =
+      cli::open_method(task.context, task.model, options.kv_type,
+                       {.spec = spec, .calibration = {}, .model = task.model_path, .prompt = task.document});
+  Engine engine(task.context, task.model, task.tokenizer, *opened.method, options);
   print_now(fmt::format("-- {}\n\n", spec));
   for (const Needle& needle : task.needles) {
     const Result result = ask(task, engine, needle);
@@ -160,12 +167,12 @@ void write_json(const Options& options, const Task& task, const std::vector<Row>
   LK_REQUIRE(file.flush(), kInvalidArgument, "[demo] {}: cannot be written", options.json);
 }
 
-// 0 when every method found every code.
+// 0 when the first method found every code.
 int run(const Options& options) {
   const Context context(options.threads);
   const auto model = open_model(options.model);
   const Tokenizer tokenizer = load_tokenizer(options.model);
-  Task task{context, *model, tokenizer, draw_needles(options.codes, options.seed), {}};
+  Task task{context, *model, tokenizer, options.model, draw_needles(options.codes, options.seed), {}};
   task.document = hide_needles(tokenizer, read_text(options.book, kMostBookBytes), task.needles, options.tokens);
 
   print_now(fmt::format("{}, {} threads, {}\n{}, its first {} tokens, with these hidden in it:\n", options.model,
@@ -179,8 +186,7 @@ int run(const Options& options) {
   for (const std::string& spec : options.attention) rows.push_back(measure(task, spec));
   print_table(task, rows);
   if (!options.json.empty()) write_json(options, task, rows);
-  const auto wrong = [](const Row& row) { return std::count(row.right.begin(), row.right.end(), false) > 0; };
-  return std::any_of(rows.begin(), rows.end(), wrong) ? 1 : 0;
+  return std::count(rows[0].right.begin(), rows[0].right.end(), false) > 0 ? 1 : 0;
 }
 
 void add_options(CLI::App& app, Options& o) {

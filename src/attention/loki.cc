@@ -7,6 +7,7 @@
 #include "attention/spec.h"
 #include "base/error.h"
 #include "ops/index_append.h"
+#include "ops/ref/index_code.h"
 #include "ops/score_index.h"
 
 namespace lowkey {
@@ -96,6 +97,12 @@ void Loki::append(const LayerStep& step, const Qkv& qkv) const {
                  {.index = index, .k = rows_of(qkv.k, row, step.counts[b]), .kv = step.kv[b], .plane = kPlane});
     row += step.counts[b];
   }
+}
+
+void Loki::move_row(const LayerStep& step, const KvPages& kv, int head, int64_t from, int64_t to) const {
+  Method::move_row(step, kv, head, from, to);
+  for (int n = 0; n < nibbles_; ++n)
+    ref::index_code(kv, kPlane, head, nibbles_, to, n).set(ref::index_code(kv, kPlane, head, nibbles_, from, n).get());
 }
 
 void Loki::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys) const {

@@ -22,6 +22,7 @@ class Loki final : public Selective {
 
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
   void append(const LayerStep&, const Qkv&) const override;
+  void move_row(const LayerStep&, const KvPages&, int head, int64_t from, int64_t to) const override;
 
  protected:
   void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys) const override;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "ops/attention_prefill.h"
 #include "ops/kv_append.h"
@@ -39,6 +40,10 @@ int64_t Selection::bytes_read(const LayerStep& step) const noexcept {
 std::vector<int64_t> Method::planes(const AttentionShape&, DType, int) const { return {}; }
 
 void Method::to_cache_space(const LayerStep&, View) const {}
+
+void Method::move_row(const LayerStep&, const KvPages& kv, int head, int64_t from, int64_t to) const {
+  std::memcpy(kv.token(head, to), kv.token(head, from), static_cast<size_t>(kv.token_bytes()));
+}
 
 void Method::project(const LayerStep& step, View x, const Qkv& qkv) const {
   const int64_t rows = x.rows();

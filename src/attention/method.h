@@ -64,6 +64,13 @@ struct Selection {
   int64_t bytes_read(const LayerStep&) const noexcept;
 };
 
+// A sequence at the end of a step.
+struct StepEnd {
+  int64_t length;  // rows in the cache
+  int64_t seen;    // tokens so far, evicted ones too
+  int32_t count;   // of them, in this step
+};
+
 class Method {
  public:
   virtual ~Method() = default;
@@ -71,9 +78,9 @@ class Method {
   // Bytes of side data that the cache keeps for a page of P tokens of a KV head, one entry per plane. Throws
   // kInvalidArgument when the method cannot work with such pages.
   virtual std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const;
-  // How many rows of a sequence remain after a step that ends with `length` of them; the method has moved those that
-  // it wants to keep to the front by then, in every layer. Default: all.
-  virtual int64_t kept(int64_t length) const noexcept { return length; }
+  // How many rows of a sequence remain after a step; the method has moved those that it wants to keep to the front by
+  // then, in every layer. Default: all.
+  virtual int64_t kept(const StepEnd& end) const noexcept { return end.length; }
 
   // Whether K, V and side data of a sequence follow from its keys and values alone, so that append() may write the same
   // tokens again from a copy of them. False when they remember what queries read.
@@ -81,6 +88,9 @@ class Method {
   // Turns queries into the space in which this method keeps keys, in place; their products are unchanged.
   // q: [T, H, D]. Default: nothing, keys are kept as they are.
   virtual void to_cache_space(const LayerStep&, View q) const;
+
+  // Copies the row of one cached token to another, side data too. For methods that evict.
+  virtual void move_row(const LayerStep&, const KvPages&, int head, int64_t from, int64_t to) const;
 
   // x: [T, C] -> qkv, q and k rotated. Default: three products and RoPE.
   virtual void project(const LayerStep&, View x, const Qkv& qkv) const;

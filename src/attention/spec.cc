@@ -8,6 +8,7 @@
 
 #include "attention/dense.h"
 #include "attention/exact_topk.h"
+#include "attention/h2o.h"
 #include "attention/loki.h"
 #include "attention/quest.h"
 #include "attention/streaming.h"
@@ -22,6 +23,7 @@ struct Entry {
   std::string_view name;
   bool selective;    // has kSelectiveKeys too
   bool calibration;  // needs one
+  bool evicts;       // may follow another after '+'
   std::initializer_list<std::string_view> keys;
   Make make;
 };
@@ -36,12 +38,19 @@ const Entry kMethods[] = {
     {"dense",
      false,
      false,
+     false,
      {},
      [](const AttentionSpec&, const MethodInputs&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
-    {"loki", true, true, {"form", "d", "index", "basis", "rope"}, Loki::make},
-    {"topk", true, false, {"heads"}, make<ExactTopk>},
-    {"quest", true, false, {"page"}, make<Quest>},
-    {"streaming", false, false, {"sink", "recent", "prefill"}, make<Streaming>},
+    {"loki", true, true, false, {"form", "d", "index", "basis", "rope"}, Loki::make},
+    {"h2o",
+     false,
+     false,
+     true,
+     {"heavy", "recent", "form", "prefill"},
+     [](const AttentionSpec& spec, const MethodInputs&) { return H2o::make(spec, nullptr); }},
+    {"topk", true, false, false, {"heads"}, make<ExactTopk>},
+    {"quest", true, false, false, {"page"}, make<Quest>},
+    {"streaming", false, false, false, {"sink", "recent", "prefill"}, make<Streaming>},
 };
 
 const Entry& find_method(std::string_view name) {
@@ -78,10 +87,18 @@ std::string AttentionSpec::text() const {
     result += separator + key + '=' + value;
     separator = ',';
   }
-  return result;
+  return cache ? result + '+' + cache->text() : result;
 }
 
 AttentionSpec parse_attention_spec(std::string_view text) {
+  if (const size_t plus = text.find('+'); plus != std::string_view::npos) {
+    AttentionSpec spec = parse_attention_spec(text.substr(0, plus));
+    auto cache = std::make_shared<AttentionSpec>(parse_attention_spec(text.substr(plus + 1)));
+    LK_REQUIRE(find_method(cache->name).evicts && !cache->cache && !find_method(spec.name).evicts, kInvalidArgument,
+               "[attention] '{}': only one h2o can follow a method after '+'", text);
+    spec.cache = std::move(cache);
+    return spec;
+  }
   const size_t colon = text.find(':');
   AttentionSpec spec{.name = std::string(text.substr(0, colon)), .settings = {}};
   const Entry& method = find_method(spec.name);
@@ -112,12 +129,14 @@ bool has_measured_minimum(const AttentionSpec& spec) {
 
 AttentionSpec with_every_row(AttentionSpec spec) {
   const std::vector<std::string_view> known = keys_of(find_method(spec.name));
+  if (spec.name == "h2o") return spec;  // sees every row anyway
   if (std::find(known.begin(), known.end(), "prefill") != known.end()) spec.settings["prefill"] = "all";
   return spec;
 }
 
 std::unique_ptr<Method> make_method(const AttentionSpec& spec, const MethodInputs& inputs) {
-  return find_method(spec.name).make(spec, inputs);
+  std::unique_ptr<Method> method = find_method(spec.name).make(spec, inputs);
+  return spec.cache ? H2o::make(*spec.cache, std::move(method)) : std::move(method);
 }
 
 }  // namespace lowkey

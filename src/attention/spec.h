@@ -1,5 +1,6 @@
 // AttentionSpec: the words that choose a method and its settings, the same in every front end:
-// "dense", "loki:k=1/16,index=bits:128". Grammar: NAME [":" KEY "=" VALUE ("," KEY "=" VALUE)*].
+// "dense", "loki:k=1/16,index=bits:128". Grammar: NAME [":" KEY "=" VALUE ("," KEY "=" VALUE)*], and any of these
+// "+h2o..." for a cache of limited size that the first one reads.
 #pragma once
 
 #include <map>
@@ -14,6 +15,7 @@ namespace lowkey {
 struct AttentionSpec {
   std::string name;
   std::map<std::string, std::string, std::less<>> settings;
+  std::shared_ptr<const AttentionSpec> cache;  // what comes after "+"; null: the cache keeps everything
 
   std::string text() const;  // canonical: settings in order of their keys
 };

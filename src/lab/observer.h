@@ -57,11 +57,14 @@ class Observer final : public Method {
       : inner_(inner), always_(always), every_(every), out_(out) {}
 
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
-  int64_t kept(int64_t length) const noexcept override { return inner_.kept(length); }
+  int64_t kept(const StepEnd& end) const noexcept override { return inner_.kept(end); }
   bool replays() const noexcept override { return inner_.replays(); }
   void to_cache_space(const LayerStep& step, View q) const override { inner_.to_cache_space(step, q); }
   void project(const LayerStep& step, View x, const Qkv& qkv) const override { inner_.project(step, x, qkv); }
   void append(const LayerStep& step, const Qkv& qkv) const override { inner_.append(step, qkv); }
+  void move_row(const LayerStep& step, const KvPages& kv, int head, int64_t from, int64_t to) const override {
+    inner_.move_row(step, kv, head, from, to);
+  }
   Selection select(const LayerStep& step, View q) const override { return inner_.select(step, q); }
   void attend(const LayerStep&, View q, const Selection&, View out) const override;
 

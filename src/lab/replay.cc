@@ -115,7 +115,6 @@ void DensePrefix::replay(const Method& method, Branch& branch) const {
                      .rope_layout = shape.rope_layout},
                     qkv);
     }
-    branch.cache.evict(branch.sequence, method.kept(branch.cache.length(branch.sequence)));
     begin += count;
   }
 }

@@ -104,7 +104,8 @@ StepStatistics Llama::forward(const Context& context, const Method& method, KvCa
     statistics.attention_bytes += attend(layer_step, method, layer, x);
     feed_forward(context, layer, x);
   }
-  for (const StepSequence& s : step.sequences) cache.evict(s.id, method.kept(cache.length(s.id)));
+  for (const StepSequence& s : step.sequences)
+    cache.evict(s.id, method.kept({.length = cache.length(s.id), .seen = cache.position(s.id), .count = s.count}));
   write_logits(context, step, x);
   return statistics;
 }

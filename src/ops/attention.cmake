@@ -4,6 +4,7 @@ set(ATTENTION_SOURCES
   check_index.cc
   check_kv.cc
   choose_columns.cc
+  cpu/add_softmax.cc
   cpu/attention_decode.cc
   cpu/bounds_append.cc
   cpu/column_scan.cc
@@ -25,6 +26,7 @@ set(ATTENTION_SOURCES
   cpu/score_rows.cc
   cpu/select_row.cc
   cpu/select_tokens.cc
+  ref/add_softmax.cc
   ref/attention_decode.cc
   ref/attention_prefill.cc
   ref/bounds_append.cc

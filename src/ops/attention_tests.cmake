@@ -1,5 +1,5 @@
 lowkey_test(attention_test
-  SOURCES attention_decode_test.cc attention_prefill_test.cc kv_append_test.cc rope_test.cc
+  SOURCES add_softmax_test.cc attention_decode_test.cc attention_prefill_test.cc kv_append_test.cc rope_test.cc
     rotate_heads_test.cc
     score_bounds_test.cc
     score_columns_test.cc
