@@ -88,8 +88,9 @@ TEST_P(Bounds, ScoresAreTheReferenceWithinTheBound) {
     rows.append();
     const std::vector<float> out = rows.run(2);
     ref::score_bounds(rows.args());
+    const double tolerance = rows.tolerance();
     for (size_t i = 0; i < out.size(); ++i)
-      ASSERT_LE(std::abs(out[i] - rows.keys[i]), rows.tolerance()) << shape().name << ", block " << block << ", " << i;
+      ASSERT_LE(std::abs(out[i] - rows.keys[i]), tolerance) << shape().name << ", block " << block << ", " << i;
   }
 }
 
@@ -151,7 +152,8 @@ TEST_P(Bounds, BlocksOfOneTokenRankAsKeysDo) {
                           .scale = a.scale,
                           .per_query_head = false,
                           .keys = {keys.data(), DType::kF32, {a.keys.dim(0), a.keys.dim(1), a.keys.dim(2)}}});
-  for (size_t i = 0; i < out.size(); ++i) ASSERT_LE(std::abs(out[i] - keys[i]), 2 * rows.tolerance()) << i;
+  const double tolerance = 2 * rows.tolerance();
+  for (size_t i = 0; i < out.size(); ++i) ASSERT_LE(std::abs(out[i] - keys[i]), tolerance) << i;
 }
 
 TEST_P(Bounds, NoProductIsAboveThem) {

@@ -88,8 +88,9 @@ TEST_P(Columns, ScoresAreTheReferenceWithinTheBound) {
     for (bool raw_sum : {false, true}) {
       const std::vector<float> out = rows.run(2, columns, raw_sum);
       ref::score_columns(rows.args(columns, raw_sum));
+      const double tolerance = rows.tolerance(columns);
       for (size_t i = 0; i < out.size(); ++i)
-        ASSERT_LE(std::abs(out[i] - rows.keys[i]), rows.tolerance(columns))
+        ASSERT_LE(std::abs(out[i] - rows.keys[i]), tolerance)
             << shape_.name << ", " << columns << " columns, raw sum " << raw_sum << ", " << i;
     }
   }
@@ -122,7 +123,8 @@ TEST_P(Columns, AllColumnsRankAsKeysDo) {
       .q = a.q, .kv = a.kv, .dims = shape_.dim, .scale = a.scale, .per_query_head = false, .keys = a.keys};
   exact.keys.data = keys.data();
   score_keys(Context(2), exact);
-  for (size_t i = 0; i < out.size(); ++i) ASSERT_LE(std::abs(out[i] - keys[i]), 2 * rows.tolerance(shape_.dim)) << i;
+  const double tolerance = 2 * rows.tolerance(shape_.dim);
+  for (size_t i = 0; i < out.size(); ++i) ASSERT_LE(std::abs(out[i] - keys[i]), tolerance) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Columns,

@@ -116,7 +116,7 @@ void build_tables(const IndexHead& head, const float* q, float scale, float* wor
   }
 }
 
-#if HWY_TARGET == HWY_SCALAR
+#if HWY_MAX_BYTES < 32  // a shuffle of bytes looks up 32 codes or more, or is not worth it
 
 // sums: out [heads][stride], of the tokens of a tile.
 void scan_tile(const IndexTables& t, const std::byte* tile, uint16_t* sums, int64_t stride) {
@@ -262,7 +262,7 @@ void scan_index(const IndexScan& s) {
 
 void index_keys(const IndexKeys& k) {
   int64_t t = 0;
-#if HWY_TARGET != HWY_SCALAR
+#if HWY_MAX_BYTES >= 32
   const hn::ScalableTag<float> d;
   const hn::RebindToSigned<decltype(d)> di;
   const hn::Half<W> half;
