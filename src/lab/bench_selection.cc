@@ -1,6 +1,7 @@
 #include "lab/bench_selection.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "attention/fit_calibration.h"
 #include "base/error.h"
@@ -78,6 +79,9 @@ Calibration synthetic_calibration(const Context& context, const AttentionShape& 
       s.pre_covariance[at] = 1 / (1 + static_cast<double>(d) / 16), s.query_moment[at] = 1;
     }
   s.post_covariance = s.pre_covariance;
+  s.first = 16, s.end = 8192;
+  for (size_t i = 0; i < dim / 2; ++i)
+    s.inverse_frequency.push_back(std::pow(1e4f, -2 * static_cast<float>(i) / static_cast<float>(dim)));
   return fit_calibration(context, s, {.codebook_bits = {}}, [](int64_t, int64_t) { return true; });
 }
 
