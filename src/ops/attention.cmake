@@ -3,6 +3,7 @@ set(ATTENTION_SOURCES
   check_columns.cc
   check_index.cc
   check_kv.cc
+  check_value_sums.cc
   choose_columns.cc
   cpu/add_softmax.cc
   cpu/attention_decode.cc
@@ -17,6 +18,7 @@ set(ATTENTION_SOURCES
   cpu/index_append.cc
   cpu/index_scan.cc
   cpu/kv_append.cc
+  cpu/mean_values.cc
   cpu/rope.cc
   cpu/rotate_heads.cc
   cpu/score_bounds.cc
@@ -26,6 +28,8 @@ set(ATTENTION_SOURCES
   cpu/score_rows.cc
   cpu/select_row.cc
   cpu/select_tokens.cc
+  cpu/sum_values.cc
+  cpu/value_sums_append.cc
   ref/add_softmax.cc
   ref/attention_decode.cc
   ref/attention_prefill.cc
@@ -34,13 +38,15 @@ set(ATTENTION_SOURCES
   ref/group_keys.cc
   ref/index_append.cc
   ref/kv_append.cc
+  ref/mean_values.cc
   ref/rope.cc
   ref/rotate_heads.cc
   ref/score_bounds.cc
   ref/score_columns.cc
   ref/score_index.cc
   ref/score_keys.cc
-  ref/select_tokens.cc)
+  ref/select_tokens.cc
+  ref/value_sums_append.cc)
 # GCC 12's own headers of AVX-512 intrinsics cause this warning.
 set_source_files_properties(cpu/prefill_block_amx.cc PROPERTIES
   COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>")

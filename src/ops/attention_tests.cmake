@@ -4,6 +4,7 @@ lowkey_test(attention_test
     score_bounds_test.cc
     score_columns_test.cc
     score_keys_test.cc
+    value_sums_test.cc
   LIBRARIES lowkey_ops lowkey_base)
 lowkey_test(key_index_test
   SOURCES index_append_test.cc score_index_test.cc select_tokens_test.cc

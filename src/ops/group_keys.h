@@ -11,8 +11,12 @@ namespace lowkey {
 // `keys` may be the first row of `scores`.
 void group_keys(const float* scores, int heads, int64_t stride, int64_t count, float* keys) noexcept;
 
+// log2 of the sum of 2^x over x: [count], count >= 1: a head's normaliser.
+float log2_sum(const float* x, int64_t count) noexcept;
+
 namespace ref {
 void group_keys(const float* scores, int heads, int64_t stride, int64_t count, float* keys) noexcept;
-}
+float log2_sum(const float* x, int64_t count) noexcept;
+}  // namespace ref
 
 }  // namespace lowkey

@@ -22,7 +22,7 @@ struct Rows {
   std::vector<TestSequence> sequences;
   std::vector<std::vector<std::byte>> planes;
   std::vector<KvPages> kv;
-  std::vector<float> q, keys;
+  std::vector<float> q, keys, log_sums;
   int64_t longest = 0;
 
   explicit Rows(const AttentionCase& c, bool shuffled = true) : shape(c) {
@@ -45,13 +45,15 @@ struct Rows {
   ScoreColumnsArgs args(int columns, bool raw_sum) {
     const auto rows = static_cast<int64_t>(kv.size());
     keys.assign(static_cast<size_t>(rows * shape.kv_heads * longest), -7.f);
+    log_sums.assign(static_cast<size_t>(rows * shape.heads), -7.f);
     return {.q = {q.data(), DType::kF32, {rows, shape.heads, shape.dim}},
             .kv = kv,
             .plane = kPlane,
             .columns = columns,
             .scale = 1.f / std::sqrt(static_cast<float>(shape.dim)),
             .raw_sum = raw_sum,
-            .keys = {keys.data(), DType::kF32, {rows, shape.kv_heads, longest}}};
+            .keys = {keys.data(), DType::kF32, {rows, shape.kv_heads, longest}},
+            .log_sums = {log_sums.data(), DType::kF32, {rows, shape.heads}}};
   }
   std::vector<float> run(int threads, int columns, bool raw_sum = false) {
     const Context context(threads);
@@ -86,12 +88,14 @@ TEST_P(Columns, ScoresAreTheReferenceWithinTheBound) {
   rows.append();
   for (int columns : {1, shape_.dim / 4, shape_.dim}) {
     for (bool raw_sum : {false, true}) {
-      const std::vector<float> out = rows.run(2, columns, raw_sum);
+      const std::vector<float> out = rows.run(2, columns, raw_sum), log_sums = rows.log_sums;
       ref::score_columns(rows.args(columns, raw_sum));
       const double tolerance = rows.tolerance(columns);
       for (size_t i = 0; i < out.size(); ++i)
         ASSERT_LE(std::abs(out[i] - rows.keys[i]), tolerance)
             << shape_.name << ", " << columns << " columns, raw sum " << raw_sum << ", " << i;
+      for (size_t i = 0; i < log_sums.size(); ++i)
+        ASSERT_LE(std::abs(log_sums[i] - rows.log_sums[i]), tolerance) << shape_.name << ", head " << i;
     }
   }
 }
@@ -162,6 +166,7 @@ TEST(ColumnsDoor, RefusesNonsense) {
   refuses([](ScoreColumnsArgs& a, Kv&) { a.plane = 0; });
   refuses([](ScoreColumnsArgs& a, Kv&) { a.keys.shape[2] = 3; });
   refuses([](ScoreColumnsArgs& a, Kv&) { a.q.shape[2] = 48; });
+  refuses([](ScoreColumnsArgs& a, Kv&) { a.log_sums.shape[1] = 2; });
   refuses([](ScoreColumnsArgs&, Kv& kv) { kv[1].planes[kPlane].page_bytes += 2; });
   refuses([](ScoreColumnsArgs&, Kv& kv) { kv[0].page_tokens = 32; });
   EXPECT_THROW(columns_append(context, {.kv = rows.kv[0], .tokens = 301, .plane = kPlane}), Error);

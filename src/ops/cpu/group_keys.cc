@@ -18,7 +18,7 @@ namespace {
 using D = hn::ScalableTag<float>;
 
 // log2 of the sum of 2^x; sums of f32 in blocks, added up in f64.
-double log2_sum(const float* x, int64_t count) {
+float log2_sum(const float* x, int64_t count) {
   constexpr int64_t kBlock = 4096;
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -37,7 +37,7 @@ double log2_sum(const float* x, int64_t count) {
     total += hn::GetLane(hn::SumOfLanes(d, sum));
   }
   for (; t < count; ++t) total += std::exp2(x[t] - max);
-  return max + std::log2(total);
+  return static_cast<float>(max + std::log2(total));
 }
 
 void group_keys(const float* scores, int heads, int64_t stride, int64_t count, float* keys) {
@@ -45,7 +45,7 @@ void group_keys(const float* scores, int heads, int64_t stride, int64_t count, f
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int h = 0; h < heads; ++h) {
     const float* row = scores + h * stride;
-    const auto norm = static_cast<float>(log2_sum(row, count));
+    const float norm = log2_sum(row, count);
     const auto shift = hn::Set(d, norm);
     int64_t t = 0;
     if (h == 0) {
@@ -68,10 +68,13 @@ HWY_AFTER_NAMESPACE();
 namespace lowkey {
 
 HWY_EXPORT(group_keys);
+HWY_EXPORT(log2_sum);
 
 void group_keys(const float* scores, int heads, int64_t stride, int64_t count, float* keys) noexcept {
   HWY_DYNAMIC_DISPATCH(group_keys)(scores, heads, stride, count, keys);
 }
+
+float log2_sum(const float* x, int64_t count) noexcept { return HWY_DYNAMIC_DISPATCH(log2_sum)(x, count); }
 
 }  // namespace lowkey
 #endif
