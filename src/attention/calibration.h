@@ -24,7 +24,7 @@ inline constexpr std::array kBasisKinds{BasisKind::kPost, BasisKind::kPre, Basis
                                         BasisKind::kContent};
 // "post", "pre", "balanced", "weighted", "content".
 std::string_view name(BasisKind) noexcept;
-// Whether u = z-space of keys too: query is key.
+// Whether queries are turned by the same matrix as keys: KeyBasis::query is KeyBasis::key.
 constexpr bool is_orthogonal(BasisKind kind) noexcept {
   return kind != BasisKind::kBalanced && kind != BasisKind::kWeighted;
 }

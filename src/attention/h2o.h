@@ -2,8 +2,8 @@
 // the cache is over its budget, the tokens with the smallest sums are evicted for good, the most recent ones apart.
 // What remains is read whole, or by another method: "loki:k=1/16+h2o:heavy=1/4,recent=1/4".
 //
-// Rows of evicted tokens are filled with later ones, so the order of rows is not that of tokens; attention does not
-// ask.
+// Rows of evicted tokens are filled with later ones, so the order of rows is not that of tokens. Attention does not
+// ask; to an inner method, `sink` and `recent` are the first and last rows.
 #pragma once
 
 #include <memory>
@@ -22,9 +22,9 @@ struct H2oOptions {
 
 class H2o final : public Method {
  public:
-  // inner: reads what is kept.
+  // inner: reads what is kept, one list for a KV head; its move_row() takes its side data along.
   H2o(const H2oOptions& options, std::unique_ptr<Method> inner) : options_(options), inner_(std::move(inner)) {}
-  // inner: null for reading everything that is kept. "form=paper": h2o_paper.h.
+  // inner: null for reading everything that is kept. "form=paper": h2o_paper.h. Throws kInvalidArgument.
   static std::unique_ptr<Method> make(const AttentionSpec&, std::unique_ptr<Method> inner);
 
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;

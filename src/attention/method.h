@@ -75,8 +75,8 @@ class Method {
  public:
   virtual ~Method() = default;
 
-  // Bytes of side data that the cache keeps for a page of P tokens of a KV head, one entry per plane. Throws
-  // kInvalidArgument when the method cannot work with such pages.
+  // Bytes of side data that the cache keeps for a page of P tokens of a KV head, one entry per plane, at most
+  // KvPages::kMaxPlanes. Throws kInvalidArgument when the method cannot work with such pages.
   virtual std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const;
   // How many rows of a sequence remain after a step; the method has moved those that it wants to keep to the front by
   // then, in every layer. Default: all.
@@ -89,14 +89,14 @@ class Method {
   // q: [T, H, D]. Default: nothing, keys are kept as they are.
   virtual void to_cache_space(const LayerStep&, View q) const;
 
-  // Copies the row of one cached token to another, side data too. For methods that evict.
+  // Copies the row of a token over that of another, for methods that evict. With planes: override, copy their data.
   virtual void move_row(const LayerStep&, const KvPages&, int head, int64_t from, int64_t to) const;
 
   // x: [T, C] -> qkv, q and k rotated. Default: three products and RoPE.
   virtual void project(const LayerStep&, View x, const Qkv& qkv) const;
   // Writes K and V (and a method's side data) of the step's tokens. Default: ops/kv_append.
   virtual void append(const LayerStep&, const Qkv& qkv) const;
-  // q: [T, H, D]. Lists live in the step's frame.
+  // q: [T, H, D], rotated by position, as attend() will get it. Lists live in the step's frame.
   virtual Selection select(const LayerStep&, View q) const = 0;
   // q: [T, H, D] -> out [T, H, D]. Default: exact attention over the selection; a sequence's prompt chunk whose lists
   // are all null attends to every token before it.

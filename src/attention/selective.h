@@ -21,12 +21,12 @@ struct SelectiveOptions {
   double share = 1;               // p: below 1, only as many of the k as hold this share of the estimated mass
   Amount least = tokens(128);     // kmin: with p, at least
   int dense_layers = 0;           // the first layers read everything
-  int64_t min_tokens = 0;         // shorter sequences are read whole
+  int64_t min_tokens = 0;         // shorter sequences are read whole; "min=auto" leaves the default
   PrefillMode prefill = PrefillMode::kDense;
   bool per_query_head = false;  // a list for each query head instead of one for its group
 };
 
-// The settings that every such method has, and their names for the spec.
+// The settings that every such method has, and their names for the spec. Throws kInvalidArgument.
 inline constexpr std::string_view kSelectiveKeys[] = {"k",    "sink", "recent",       "p",
                                                       "kmin", "min",  "dense_layers", "prefill"};
 SelectiveOptions read_selective_options(const Settings&, SelectiveOptions defaults);
@@ -39,13 +39,13 @@ class Selective : public Method {
 
  protected:
   const SelectiveOptions& options() const noexcept { return options_; }
-  // Tokens that are ranked and chosen together, from the start of the sequence on.
+  // Tokens that are ranked and chosen together, from the start of the sequence on. Budgets are rounded up to it.
   virtual int unit() const noexcept { return 1; }
   // The ranking. rows: [N] the cache as each row sees it; q: [N, H, D], a copy that may be changed; keys: out
   // [N, KH, units] f32 ([N, H, units] per query head): the higher, the sooner read (score_keys.h). Called outside
   // parallel regions.
   virtual void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys) const = 0;
-  // What ranking `length` tokens of a KV head reads.
+  // Bytes that ranking `length` tokens of a KV head reads.
   virtual int64_t score_bytes(const LayerStep&, int64_t length) const noexcept = 0;
 
  private:

@@ -14,6 +14,7 @@ struct AppendTokensArgs {
   View k, v;  // [T, KH, D] f32, rotated by position
 };
 
+// Throws kInvalidArgument, as the method's append() does.
 void append_tokens(const Context&, const Method&, const AppendTokensArgs&);
 
 }  // namespace lowkey

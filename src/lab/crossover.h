@@ -8,7 +8,7 @@
 namespace lowkey {
 
 // The smallest power of two from 512 on, at most `longest`, from which a decoding step of one layer is at least 3 %
-// faster; 2 * longest when none is.
+// faster; 2 * longest when none is. Throws as make_method does, and kOutOfMemory.
 int64_t measure_crossover(const Context&, const AttentionSpec&, const MethodInputs&, DType kv_type,
                           int64_t longest = 4096);
 

@@ -20,9 +20,9 @@ class LayerBench {
   // kInvalidArgument, kOutOfMemory.
   LayerBench(const Context&, const Method&, const AttentionShape&, KvShape, int64_t length);
 
-  // One step behind the first `length` tokens, through all layers.
+  // select() and attend() of the last of the first `length` tokens, through all layers; nothing is appended.
   LayerTimes decode(int64_t length);
-  // The last token of every layer again; seconds per layer.
+  // Writes the last token of every layer again, K, V and side data; seconds per layer.
   double append_seconds();
 
  private:

@@ -4,6 +4,7 @@
 // tokens; documents follow one another. Windows are the consecutive pieces of `context` tokens from the start of the
 // stream (a shorter last piece is left out). With fewer windows asked for than there are, window i of M is piece
 // floor(i * pieces / M). Every token of a window but the first is scored, given those before it in the window.
+// Windows are read in chunks, as prompts are: of a method that reads prompts whole nothing is seen (with_every_row).
 #pragma once
 
 #include <cstdint>
