@@ -33,7 +33,7 @@ struct Options {
   // The first is what the others are measured against. At 16,000 tokens all of the others read an eighth or less, but
   // for the paper's form of Loki, which reads a quarter for each query head.
   std::vector<std::string> attention = {
-      "dense", "loki", "loki:form=paper", "topk", "quest", "h2o:heavy=1/16,recent=1/16", "streaming"};
+      "dense", "loki", "loki:form=paper", "topk", "quest", "sparq", "h2o:heavy=1/16,recent=1/16", "streaming"};
   int64_t tokens = 16000;
   int codes = 2;
   uint64_t seed = 1;

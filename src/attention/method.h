@@ -56,6 +56,7 @@ struct Qkv {
 // Which cached tokens each new token reads. Shared by the query heads of a KV head, or one list for each query head.
 struct Selection {
   std::span<const TokenList> tokens;  // [T * KH] or [T * H], or empty: every token before it
+  View notes = {};                    // [T, n] f32 that select() leaves for attend() of the same method, or none
   int64_t index_bytes = 0;            // read to find them
   double score_seconds = 0;           // ranking all cached tokens
   double select_seconds = 0;          // choosing among them

@@ -93,6 +93,7 @@ Selection Selective::select(const LayerStep& step, View q) const {
   }
   rows.ids = {ids, count * static_cast<size_t>(rows.lists)};
   selection.tokens = {lists, static_cast<size_t>(tokens * rows.lists)};
+  if (notes(step.shape) > 0) selection.notes = step.frame.take_f32({tokens, notes(step.shape)});
   rank(step, rows, lists, selection);
   return selection;
 }
@@ -119,6 +120,7 @@ void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, 
   Scratch::Frame frame(step.context.scratch);
   View keys = frame.take_f32({batch, rows.lists, most_units});
   View q = frame.take_f32({batch, heads, dim});
+  View noted = selection.notes ? frame.take_f32({batch, selection.notes.columns()}) : View{};
   auto* kv = frame.take<KvPages>(batch);
   auto* lengths = frame.take<int64_t>(batch * rows.lists);
   auto* budgets = frame.take<SelectBudget>(batch * rows.lists);
@@ -134,9 +136,11 @@ void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, 
     }
     const auto start = std::chrono::steady_clock::now();
     score(step, {kv, static_cast<size_t>(n)}, f32_view(q.f32(), {n, heads, dim}),
-          f32_view(keys.f32(), {n, rows.lists, most_units}));
+          f32_view(keys.f32(), {n, rows.lists, most_units}), noted ? noted.slice_rows(0, n) : View{});
     const auto scored = std::chrono::steady_clock::now();
     const auto ids = rows.ids.subspan(static_cast<size_t>(first * rows.lists), static_cast<size_t>(pairs));
+    for (int64_t i = 0; noted && i < n; ++i)
+      std::copy_n(noted.f32_row(i), noted.columns(), selection.notes.f32_row(rows.at[static_cast<size_t>(first + i)]));
     select_tokens(step.context, {.keys = f32_view(keys.f32(), {pairs, most_units}),
                                  .lengths = {lengths, static_cast<size_t>(pairs)},
                                  .budgets = {budgets, static_cast<size_t>(pairs)},

@@ -42,9 +42,11 @@ class Selective : public Method {
   // Tokens that are ranked and chosen together, from the start of the sequence on. Budgets are rounded up to it.
   virtual int unit() const noexcept { return 1; }
   // The ranking. rows: [N] the cache as each row sees it; q: [N, H, D], a copy that may be changed; keys: out
-  // [N, KH, units] f32 ([N, H, units] per query head): the higher, the sooner read (score_keys.h). Called outside
-  // parallel regions.
-  virtual void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys) const = 0;
+  // [N, KH, units] f32 ([N, H, units] per query head): the higher, the sooner read (score_keys.h); notes: out
+  // [N, notes()] f32, or none. Called outside parallel regions.
+  virtual void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View notes) const = 0;
+  // Floats that score() leaves of each row for attend(), in Selection::notes; those of rows without a list say nothing.
+  virtual int64_t notes(const AttentionShape&) const noexcept { return 0; }
   // Bytes that ranking `length` tokens of a KV head reads.
   virtual int64_t score_bytes(const LayerStep&, int64_t length) const noexcept = 0;
 

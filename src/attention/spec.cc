@@ -11,6 +11,7 @@
 #include "attention/h2o.h"
 #include "attention/loki.h"
 #include "attention/quest.h"
+#include "attention/sparq.h"
 #include "attention/streaming.h"
 #include "base/error.h"
 
@@ -50,6 +51,7 @@ const Entry kMethods[] = {
      [](const AttentionSpec& spec, const MethodInputs&) { return H2o::make(spec, nullptr); }},
     {"topk", true, false, false, {"heads"}, make<ExactTopk>},
     {"quest", true, false, false, {"page"}, make<Quest>},
+    {"sparq", true, false, false, {"r", "score", "mean"}, Sparq::make},
     {"streaming", false, false, false, {"sink", "recent", "prefill"}, make<Streaming>},
 };
 

@@ -45,9 +45,9 @@ TEST(AttentionSpec, AmountsArePartsOrCounts) {
   for (std::string_view good : {"topk:k=1/8", "topk:k=0.125", "topk:k=2048", "topk:k=all", "topk:k=1.0,sink=0,recent=0",
                                 "streaming:sink=4,recent=1/8"})
     EXPECT_NE(make_method(parse_attention_spec(good), {}), nullptr) << good;
-  for (std::string_view bad :
-       {"topk:k=0", "topk:k=3/2", "topk:k=1/0", "topk:k=-1", "topk:k=1.5", "topk:k=8x", "topk:k=1/8/2", "topk:sink=-1",
-        "topk:p=0", "topk:p=1.1", "topk:heads=all", "streaming:recent=0"})
+  for (std::string_view bad : {"topk:k=0", "topk:k=3/2", "topk:k=1/0", "topk:k=-1", "topk:k=1.5", "topk:k=8x",
+                               "topk:k=1/8/2", "topk:sink=-1", "topk:p=0", "topk:p=1.1", "topk:heads=all",
+                               "streaming:recent=0", "sparq:r=0", "sparq:score=sum", "sparq:mean=1", "sparq:p=0.9"})
     EXPECT_NE(value_refusal(bad).find("must be"), std::string::npos) << bad << ": " << value_refusal(bad);
 }
 
