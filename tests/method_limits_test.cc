@@ -115,7 +115,10 @@ const std::vector<std::string>& ranking_methods() {
                                                  "loki:form=paper,rope=pre,d=0.9v",
                                                  "quest:page=4,min=0",
                                                  "quest:page=2",
-                                                 "quest:page=1"};
+                                                 "quest:page=1",
+                                                 "sparq:min=0",
+                                                 "sparq:r=8,score=softmax",
+                                                 "sparq:r=5,mean=off"};
   return specs;
 }
 
@@ -163,7 +166,8 @@ TEST_P(MethodLimits, UnlimitedH2oEqualsDense) {
 
 TEST_P(MethodLimits, H2oKeepsToItsBudget) {
   for (const char* spec : {"h2o:heavy=40,recent=24", "h2o:heavy=40,recent=24,prefill=sparse",
-                           "loki:min=0,k=16,sink=2,recent=4,index=bits:96+h2o:heavy=40,recent=24"}) {
+                           "loki:min=0,k=16,sink=2,recent=4,index=bits:96+h2o:heavy=40,recent=24",
+                           "sparq:k=16,sink=2,recent=4+h2o:heavy=40,recent=24"}) {
     const auto m = method(spec);
     Batch batch(*m, GetParam());
     batch.read(random_tokens(300, 1), 100);
@@ -178,7 +182,7 @@ TEST_P(MethodLimits, H2oKeepsToItsBudget) {
 }
 
 TEST_P(MethodLimits, AMethodOnAnUnlimitedH2oIsTheMethod) {
-  for (const std::string name : {"topk:k=1/8", "loki:min=0,index=bits:96,k=1/8"})
+  for (const std::string name : {"topk:k=1/8", "loki:min=0,index=bits:96,k=1/8", "sparq:k=1/8"})
     EXPECT_EQ(answer(name + "+h2o:heavy=all", GetParam()), answer(name, GetParam())) << name;
 }
 
@@ -197,6 +201,14 @@ TEST(QuestLimit, BlocksOfOneTokenEqualExactTopk) {
   const Layout layout{DType::kF32, 64};
   const std::vector<float> exact = answer("topk:k=1/8,sink=0,recent=0", layout);
   const std::vector<float> out = answer("quest:page=1,k=1/8,sink=0,recent=0", layout);
+  EXPECT_LE(largest_difference(out, exact), rotation_tolerance(DType::kF32, exact));
+}
+
+TEST(SparqLimit, AllColumnsEqualExactTopk) {
+  // In f32, as above.
+  const Layout layout{DType::kF32, 64};
+  const std::vector<float> exact = answer("topk:k=1/8", layout);
+  const std::vector<float> out = answer("sparq:r=48,score=softmax,mean=off,k=1/8", layout);
   EXPECT_LE(largest_difference(out, exact), rotation_tolerance(DType::kF32, exact));
 }
 
