@@ -86,15 +86,17 @@ TEST_P(ReplayTest, WhatCannotBeReplayedReadsThePromptItself) {
 
 TEST_P(ReplayTest, ForksAndCopiesAreApart) {
   const DensePrefix dense = prefix();
-  const auto m = method("topk:k=1/8,prefill=all");
-  Branch first = dense.fork(*m, kTail);
-  Branch copy = first.copy();
-  const std::vector<float> logits = tail(*m, first);
-  EXPECT_EQ(copy.cache.length(copy.sequence), static_cast<int64_t>(kPrefix));
-  EXPECT_EQ(tail(*m, copy), logits);
-  Branch second = dense.fork(*m, kTail);
-  EXPECT_EQ(tail(*m, second), logits);
-  copy.cache.check_integrity();
+  for (const char* spec : {"topk:k=1/8,prefill=all", "sparq:k=1/8,recent=8,prefill=all"}) {
+    const auto m = method(spec);
+    Branch first = dense.fork(*m, kTail);
+    Branch copy = first.copy();
+    const std::vector<float> logits = tail(*m, first);
+    EXPECT_EQ(copy.cache.length(copy.sequence), static_cast<int64_t>(kPrefix));
+    EXPECT_EQ(tail(*m, copy), logits) << spec;
+    Branch second = dense.fork(*m, kTail);
+    EXPECT_EQ(tail(*m, second), logits) << spec;
+    copy.cache.check_integrity();
+  }
 }
 
 TEST_P(ReplayTest, PositionsOfACopyGoOnAfterAnEviction) {
