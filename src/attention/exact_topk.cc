@@ -14,7 +14,7 @@ std::unique_ptr<Method> ExactTopk::make(const AttentionSpec& spec) {
   return std::make_unique<ExactTopk>(options);
 }
 
-void ExactTopk::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*notes*/) const {
+void ExactTopk::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*scores*/) const {
   score_keys(step.context, {.q = q,
                             .kv = rows,
                             .dims = step.shape.head_dim,

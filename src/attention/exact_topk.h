@@ -16,7 +16,7 @@ class ExactTopk final : public Selective {
   static std::unique_ptr<Method> make(const AttentionSpec&);
 
  protected:
-  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View notes) const override;
+  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View scores) const override;
   int64_t score_bytes(const LayerStep&, int64_t length) const noexcept override;
 };
 

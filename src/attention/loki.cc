@@ -105,7 +105,7 @@ void Loki::move_row(const LayerStep& step, const KvPages& kv, int head, int64_t 
     ref::index_code(kv, kPlane, head, nibbles_, to, n).set(ref::index_code(kv, kPlane, head, nibbles_, from, n).get());
 }
 
-void Loki::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*notes*/) const {
+void Loki::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*scores*/) const {
   score_index(step.context, {.index = layers_[static_cast<size_t>(step.layer)].index(),
                              .q = q,
                              .kv = rows,

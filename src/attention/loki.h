@@ -25,7 +25,7 @@ class Loki final : public Selective {
   void move_row(const LayerStep&, const KvPages&, int head, int64_t from, int64_t to) const override;
 
  protected:
-  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View notes) const override;
+  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View scores) const override;
   int64_t score_bytes(const LayerStep&, int64_t length) const noexcept override;
 
  private:

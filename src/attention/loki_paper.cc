@@ -85,7 +85,7 @@ void LokiPaper::append(const LayerStep& step, const Qkv& qkv) const {
 }
 
 // q: [N, H, D], rotated here once more than in attend(): that is cheap beside the products with every key.
-void LokiPaper::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*notes*/) const {
+void LokiPaper::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*scores*/) const {
   to_cache_space(step, q);
   score_keys(step.context, {.q = q,
                             .kv = rows,

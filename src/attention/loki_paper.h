@@ -24,7 +24,7 @@ class LokiPaper final : public Selective {
   void attend(const LayerStep&, View q, const Selection&, View out) const override;
 
  protected:
-  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View notes) const override;
+  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View scores) const override;
   int64_t score_bytes(const LayerStep&, int64_t length) const noexcept override;
 
  private:

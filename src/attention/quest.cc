@@ -31,7 +31,7 @@ void Quest::append(const LayerStep& step, const Qkv& qkv) const {
     bounds_append(step.context, {.kv = step.kv[b], .tokens = step.counts[b], .bounds = bounds_});
 }
 
-void Quest::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*notes*/) const {
+void Quest::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*scores*/) const {
   score_bounds(step.context, {.q = q,
                               .kv = rows,
                               .bounds = bounds_,

@@ -22,7 +22,7 @@ class Quest final : public Selective {
 
  protected:
   int unit() const noexcept override { return bounds_.block_tokens; }
-  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View notes) const override;
+  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View scores) const override;
   int64_t score_bytes(const LayerStep&, int64_t length) const noexcept override;
 
  private:

@@ -93,7 +93,7 @@ Selection Selective::select(const LayerStep& step, View q) const {
   }
   rows.ids = {ids, count * static_cast<size_t>(rows.lists)};
   selection.tokens = {lists, static_cast<size_t>(tokens * rows.lists)};
-  if (notes(step.shape) > 0) selection.notes = step.frame.take_f32({tokens, notes(step.shape)});
+  if (notes()) selection.notes = step.frame.take_f32({tokens, step.shape.heads});
   rank(step, rows, lists, selection);
   return selection;
 }
@@ -116,11 +116,13 @@ TokenList expand(TokenList list, int unit, int64_t length, int32_t* ids) {
 void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, Selection& selection) const {
   const int64_t heads = step.shape.heads, dim = step.shape.head_dim, most_units = units(rows.longest, unit());
   const auto count = static_cast<int64_t>(rows.at.size());
-  const int64_t batch = std::clamp<int64_t>(kKeyFloats / (rows.lists * most_units), 1, count);
+  const int64_t kept = rows.lists + (notes() ? heads : 0);
+  const int64_t batch = std::clamp<int64_t>(kKeyFloats / (kept * most_units), 1, count);
   Scratch::Frame frame(step.context.scratch);
   View keys = frame.take_f32({batch, rows.lists, most_units});
   View q = frame.take_f32({batch, heads, dim});
-  View noted = selection.notes ? frame.take_f32({batch, selection.notes.columns()}) : View{};
+  View scores = notes() ? frame.take_f32({batch, heads, most_units}) : View{};
+  View noted = notes() ? frame.take_f32({batch, heads}) : View{};
   auto* kv = frame.take<KvPages>(batch);
   auto* lengths = frame.take<int64_t>(batch * rows.lists);
   auto* budgets = frame.take<SelectBudget>(batch * rows.lists);
@@ -136,11 +138,9 @@ void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, 
     }
     const auto start = std::chrono::steady_clock::now();
     score(step, {kv, static_cast<size_t>(n)}, f32_view(q.f32(), {n, heads, dim}),
-          f32_view(keys.f32(), {n, rows.lists, most_units}), noted ? noted.slice_rows(0, n) : View{});
+          f32_view(keys.f32(), {n, rows.lists, most_units}), notes() ? rows_of(scores, 0, n) : View{});
     const auto scored = std::chrono::steady_clock::now();
     const auto ids = rows.ids.subspan(static_cast<size_t>(first * rows.lists), static_cast<size_t>(pairs));
-    for (int64_t i = 0; noted && i < n; ++i)
-      std::copy_n(noted.f32_row(i), noted.columns(), selection.notes.f32_row(rows.at[static_cast<size_t>(first + i)]));
     select_tokens(step.context, {.keys = f32_view(keys.f32(), {pairs, most_units}),
                                  .lengths = {lengths, static_cast<size_t>(pairs)},
                                  .budgets = {budgets, static_cast<size_t>(pairs)},
@@ -150,6 +150,12 @@ void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, 
       const int64_t row = rows.at[static_cast<size_t>(first + i / rows.lists)];
       lists[row * rows.lists + i % rows.lists] =
           expand(chosen[i], unit(), kv[i / rows.lists].length, ids[static_cast<size_t>(i)]);
+    }
+    if (notes()) {
+      note(step, {kv, static_cast<size_t>(n)}, rows_of(scores, 0, n), {chosen, static_cast<size_t>(pairs)},
+           noted.slice_rows(0, n));
+      for (int64_t i = 0; i < n; ++i)
+        std::copy_n(noted.f32_row(i), heads, selection.notes.f32_row(rows.at[static_cast<size_t>(first + i)]));
     }
     selection.score_seconds += seconds(scored - start);
     selection.select_seconds += seconds(std::chrono::steady_clock::now() - scored);

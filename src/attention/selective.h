@@ -42,11 +42,14 @@ class Selective : public Method {
   // Tokens that are ranked and chosen together, from the start of the sequence on. Budgets are rounded up to it.
   virtual int unit() const noexcept { return 1; }
   // The ranking. rows: [N] the cache as each row sees it; q: [N, H, D], a copy that may be changed; keys: out
-  // [N, KH, units] f32 ([N, H, units] per query head): the higher, the sooner read (score_keys.h); notes: out
-  // [N, notes()] f32, or none. Called outside parallel regions.
-  virtual void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View notes) const = 0;
-  // Floats that score() leaves of each row for attend(), in Selection::notes; those of rows without a list say nothing.
-  virtual int64_t notes(const AttentionShape&) const noexcept { return 0; }
+  // [N, KH, units] f32 ([N, H, units] per query head): the higher, the sooner read (score_keys.h); scores: out
+  // [N, H, units] f32, what note() wants to know of each query head, or none. Called outside parallel regions.
+  virtual void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View scores) const = 0;
+  // Whether there is a note() of a row, [H] f32, for attend() in Selection::notes. Rows without a list have none.
+  virtual bool notes() const noexcept { return false; }
+  // scores: as score() left them, may be changed; lists: [N * KH] what was chosen of rows; notes: out [N, H].
+  virtual void note(const LayerStep&, std::span<const KvPages>, View /*scores*/, std::span<const TokenList>,
+                    View /*notes*/) const {}
   // Bytes that ranking `length` tokens of a KV head reads.
   virtual int64_t score_bytes(const LayerStep&, int64_t length) const noexcept = 0;
 

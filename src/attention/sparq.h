@@ -31,15 +31,14 @@ class Sparq final : public Selective {
   void attend(const LayerStep&, View q, const Selection&, View out) const override;
 
  protected:
-  // The notes: log2 of each query head's sum over all tokens of e^score. [H]
-  int64_t notes(const AttentionShape& shape) const noexcept override { return options_.mean ? shape.heads : 0; }
-  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View notes) const override;
+  void score(const LayerStep&, std::span<const KvPages> rows, View q, View keys, View scores) const override;
+  // The alpha of each query head.
+  bool notes() const noexcept override { return options_.mean; }
+  void note(const LayerStep&, std::span<const KvPages> rows, View scores, std::span<const TokenList> lists,
+            View notes) const override;
   int64_t score_bytes(const LayerStep&, int64_t length) const noexcept override;
 
  private:
-  struct Rows;
-  void reallocate(const LayerStep&, const Rows&, View out) const;
-
   SparqOptions options_;
 };
 

@@ -20,10 +20,10 @@ struct ScoreColumnsArgs {
   int plane;                    // which plane of kv holds the columns
   int columns;                  // R: 1 to D
   float scale;
-  bool raw_sum;        // key(t) = sum over the group's heads of s_h(t) log2(e), as the authors' code has it; else the
-                       // maximum over them of log2 softmax_t(s_h), as the other rankings have it
-  View keys;           // out [N, KH, S_max] f32, S_max >= every length
-  View log_sums = {};  // out [N, H] f32: log2 of the sum over all tokens of e^s_h; null: not wanted
+  bool raw_sum;      // key(t) = sum over the group's heads of s_h(t) log2(e), as the authors' code has it; else the
+                     // maximum over them of log2 softmax_t(s_h), as the other rankings have it
+  View keys;         // out [N, KH, S_max] f32, S_max >= every length
+  View scores = {};  // out [N, H, S_max] f32: s_h(t) log2(e) of each head, S_max as for keys; null: not wanted
 };
 
 // Throws kInvalidArgument. The result does not depend on the number of threads, on paging or on other rows.

@@ -9,6 +9,7 @@
 #include "ops/attention_cases.h"
 #include "ops/choose_columns.h"
 #include "ops/columns_append.h"
+#include "ops/group_keys.h"
 #include "ops/score_keys.h"
 
 namespace lowkey {
@@ -22,7 +23,7 @@ struct Rows {
   std::vector<TestSequence> sequences;
   std::vector<std::vector<std::byte>> planes;
   std::vector<KvPages> kv;
-  std::vector<float> q, keys, log_sums;
+  std::vector<float> q, keys, scores;
   int64_t longest = 0;
 
   explicit Rows(const AttentionCase& c, bool shuffled = true) : shape(c) {
@@ -45,7 +46,7 @@ struct Rows {
   ScoreColumnsArgs args(int columns, bool raw_sum) {
     const auto rows = static_cast<int64_t>(kv.size());
     keys.assign(static_cast<size_t>(rows * shape.kv_heads * longest), -7.f);
-    log_sums.assign(static_cast<size_t>(rows * shape.heads), -7.f);
+    scores.assign(static_cast<size_t>(rows * shape.heads * longest), -7.f);
     return {.q = {q.data(), DType::kF32, {rows, shape.heads, shape.dim}},
             .kv = kv,
             .plane = kPlane,
@@ -53,7 +54,7 @@ struct Rows {
             .scale = 1.f / std::sqrt(static_cast<float>(shape.dim)),
             .raw_sum = raw_sum,
             .keys = {keys.data(), DType::kF32, {rows, shape.kv_heads, longest}},
-            .log_sums = {log_sums.data(), DType::kF32, {rows, shape.heads}}};
+            .scores = {scores.data(), DType::kF32, {rows, shape.heads, longest}}};
   }
   std::vector<float> run(int threads, int columns, bool raw_sum = false) {
     const Context context(threads);
@@ -88,14 +89,14 @@ TEST_P(Columns, ScoresAreTheReferenceWithinTheBound) {
   rows.append();
   for (int columns : {1, shape_.dim / 4, shape_.dim}) {
     for (bool raw_sum : {false, true}) {
-      const std::vector<float> out = rows.run(2, columns, raw_sum), log_sums = rows.log_sums;
+      const std::vector<float> out = rows.run(2, columns, raw_sum), scores = rows.scores;
       ref::score_columns(rows.args(columns, raw_sum));
       const double tolerance = rows.tolerance(columns);
       for (size_t i = 0; i < out.size(); ++i)
         ASSERT_LE(std::abs(out[i] - rows.keys[i]), tolerance)
             << shape_.name << ", " << columns << " columns, raw sum " << raw_sum << ", " << i;
-      for (size_t i = 0; i < log_sums.size(); ++i)
-        ASSERT_LE(std::abs(log_sums[i] - rows.log_sums[i]), tolerance) << shape_.name << ", head " << i;
+      for (size_t i = 0; i < scores.size(); ++i)
+        ASSERT_LE(std::abs(scores[i] - rows.scores[i]), tolerance) << shape_.name << ", score " << i;
     }
   }
 }
@@ -115,6 +116,18 @@ TEST_P(Columns, PiecesThreadsAndPageOrderDoNotChangeABit) {
     }
   }
   EXPECT_EQ(whole.run(1, shape_.dim / 4), pieces.run(3, shape_.dim / 4));
+}
+
+TEST_P(Columns, ScoresOfHeadsComeBesideKeysOrNot) {
+  Rows rows(shape_);
+  rows.append();
+  for (bool raw_sum : {false, true}) {
+    const std::vector<float> beside = rows.run(2, shape_.dim / 4, raw_sum);
+    ScoreColumnsArgs alone = rows.args(shape_.dim / 4, raw_sum);
+    alone.scores = {};
+    score_columns(Context(2), alone);
+    EXPECT_EQ(rows.keys, beside);
+  }
 }
 
 TEST_P(Columns, AllColumnsRankAsKeysDo) {
@@ -150,6 +163,13 @@ TEST(ChooseColumns, TakesTheLargestSumsAndTheLowerOfEqualOnes) {
   EXPECT_EQ(column_temperature(zeros, 4, columns, 3), 1.f);
 }
 
+TEST(Log2Sum, IsTheReference) {
+  for (int64_t count : {1, 7, 300, 10000}) {
+    const std::vector<float> x = random_normal(count, 3, 20);
+    EXPECT_NEAR(log2_sum(x.data(), count), ref::log2_sum(x.data(), count), 0x1p-24 * (128 + 100)) << count;
+  }
+}
+
 TEST(ColumnsDoor, RefusesNonsense) {
   Rows rows(attention_cases()[2]);
   const Context context(1);
@@ -166,7 +186,7 @@ TEST(ColumnsDoor, RefusesNonsense) {
   refuses([](ScoreColumnsArgs& a, Kv&) { a.plane = 0; });
   refuses([](ScoreColumnsArgs& a, Kv&) { a.keys.shape[2] = 3; });
   refuses([](ScoreColumnsArgs& a, Kv&) { a.q.shape[2] = 48; });
-  refuses([](ScoreColumnsArgs& a, Kv&) { a.log_sums.shape[1] = 2; });
+  refuses([](ScoreColumnsArgs& a, Kv&) { a.scores.shape[1] = 2; });
   refuses([](ScoreColumnsArgs&, Kv& kv) { kv[1].planes[kPlane].page_bytes += 2; });
   refuses([](ScoreColumnsArgs&, Kv& kv) { kv[0].page_tokens = 32; });
   EXPECT_THROW(columns_append(context, {.kv = rows.kv[0], .tokens = 301, .plane = kPlane}), Error);

@@ -20,10 +20,10 @@ void check(const ScoreColumnsArgs& a) {
              a.columns, a.q.dim(2));
   LK_REQUIRE(a.keys.rank == 3 && a.keys.dtype == DType::kF32 && a.keys.dim(0) == a.q.dim(0), kInvalidArgument,
              "[score_columns] keys={}, must be f32 [{}, KH, S]", a.keys.describe(), a.q.dim(0));
-  LK_REQUIRE(!a.log_sums || (a.log_sums.rank == 2 && a.log_sums.dtype == DType::kF32 &&
-                             a.log_sums.dim(0) == a.q.dim(0) && a.log_sums.dim(1) == a.q.dim(1)),
-             kInvalidArgument, "[score_columns] log_sums={}, must be f32 [{}, {}]", a.log_sums.describe(), a.q.dim(0),
-             a.q.dim(1));
+  LK_REQUIRE(!a.scores || (a.scores.rank == 3 && a.scores.dtype == DType::kF32 && a.scores.dim(0) == a.q.dim(0) &&
+                           a.scores.dim(1) == a.q.dim(1) && a.scores.dim(2) == a.keys.dim(2)),
+             kInvalidArgument, "[score_columns] scores={}, must be f32 [{}, {}, {}]", a.scores.describe(), a.q.dim(0),
+             a.q.dim(1), a.keys.dim(2));
   for (const KvPages& kv : a.kv) {
     check_columns("score_columns", kv, a.plane);
     LK_REQUIRE(kv.head_dim == a.q.dim(2) && a.q.dim(1) % kv.kv_heads == 0 && kv.kv_heads == a.kv[0].kv_heads &&
@@ -86,18 +86,19 @@ void score_columns(const Context& context, const ScoreColumnsArgs& a) {
   };
   const auto reduce = [&](int64_t pair, const float* scores, int64_t stride) {
     float* keys = a.keys.f32() + pair * a.keys.columns();
-    if (a.log_sums)
-      for (int h = 0; h < group; ++h)
-        a.log_sums.f32()[pair * group + h] = log2_sum(scores + h * stride, kv(pair).length);
     if (!a.raw_sum) return group_keys(scores, group, stride, kv(pair).length, keys);
     std::copy_n(scores, kv(pair).length, keys);
     for (int h = 1; h < group; ++h)
       for (int64_t t = 0; t < kv(pair).length; ++t) keys[t] += scores[h * stride + t];
   };
-  score_pairs(
-      context,
-      {.rows = a.q.dim(0), .kv_heads = kv_heads, .group = group, .longest = longest, .keys = a.keys, .reduced = true},
-      [&](int64_t pair) { return kv(pair).length; }, score, reduce);
+  const auto length = [&](int64_t pair) { return kv(pair).length; };
+  ScorePairs work{
+      .rows = a.q.dim(0), .kv_heads = kv_heads, .group = group, .longest = longest, .keys = a.keys, .reduced = true};
+  if (!a.scores) return score_pairs(context, work, length, score, reduce);
+  work.keys = a.scores, work.reduced = false;
+  score_pairs(context, work, length, score, reduce);
+  context.threads.dynamic(a.q.dim(0) * kv_heads,
+                          [&](int64_t pair, int) { reduce(pair, a.scores.f32_row(pair * group), a.scores.columns()); });
 }
 
 }  // namespace lowkey

@@ -33,8 +33,8 @@ void score_columns(const ScoreColumnsArgs& a) noexcept {
           scores[static_cast<size_t>(h * kv.length + t)] = static_cast<float>(dot * factor);
         }
       }
-      for (int h = 0; a.log_sums && h < group; ++h)
-        a.log_sums.f32()[(n * kv.kv_heads + head) * group + h] = log2_sum(scores.data() + h * kv.length, kv.length);
+      for (int h = 0; a.scores && h < group; ++h)
+        std::copy_n(scores.data() + h * kv.length, kv.length, a.scores.f32_row((n * kv.kv_heads + head) * group + h));
       if (!a.raw_sum) {
         group_keys(scores.data(), group, kv.length, kv.length, keys);
         continue;
