@@ -20,13 +20,15 @@
 
 namespace lowkey::cli {
 
+std::unique_ptr<Method> Evaluation::method(const std::string& text) const {
+  AttentionSpec spec = with_every_row(parse_attention_spec(text));
+  if (has_measured_minimum(spec)) spec.settings.emplace("min", "0");  // the method itself is measured, not its gate
+  return make_method(spec, inputs);
+}
+
 std::vector<std::unique_ptr<Method>> Evaluation::methods() const {
   std::vector<std::unique_ptr<Method>> made;
-  for (const std::string& text : options.attention) {
-    AttentionSpec spec = with_every_row(parse_attention_spec(text));
-    if (has_measured_minimum(spec)) spec.settings.emplace("min", "0");  // the method itself is measured, not its gate
-    made.push_back(make_method(spec, inputs));
-  }
+  for (const std::string& text : options.attention) made.push_back(method(text));
   return made;
 }
 
@@ -50,7 +52,7 @@ nlohmann::json finite(double value) { return std::isfinite(value) ? nlohmann::js
 namespace {
 
 nlohmann::json perplexity_of(const Evaluation& e, const PerplexityOptions& options, const std::string& spec) {
-  const auto method = make_method(parse_attention_spec(spec), e.inputs);
+  const auto method = e.method(spec);
   Progress progress(spec, "tokens");
   const PerplexityResult r =
       perplexity(e.context, e.model, e.tokenizer, *method, e.text, options, [&](int64_t done, int64_t total) {

@@ -35,7 +35,9 @@ struct Evaluation {
 
   DType kv_type() const { return parse_kv_type(options.common.kv_type); }
   int64_t length(int64_t standard) const { return options.context > 0 ? options.context : standard; }
-  // In the order of --attention, every row selecting.
+  // As it is judged: every row selects, and at every length.
+  std::unique_ptr<Method> method(const std::string& spec) const;
+  // In the order of --attention.
   std::vector<std::unique_ptr<Method>> methods() const;
   // The same with their names; refers to them.
   std::vector<ComparedMethod> compared(std::span<const std::unique_ptr<Method>> methods) const;

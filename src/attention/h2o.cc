@@ -14,6 +14,7 @@ namespace lowkey {
 namespace {
 
 constexpr int64_t kScoreFloats = int64_t{8} << 20;  // scores held at a time, unless one row takes more
+constexpr int64_t kInOrder = 64;                    // last rows that stay in the order of the text
 
 // What the plane keeps of a token.
 struct Memory {
@@ -64,6 +65,13 @@ void H2o::append(const LayerStep& step, const Qkv& qkv) const {
     for (int32_t i = 0; i < step.counts[b]; ++i, ++row)
       for (int head = 0; head < step.shape.kv_heads; ++head)
         memory(step.kv[b], own, head, step.kv[b].length - step.counts[b] + i) = {0, step.positions[row]};
+}
+
+// The keys of what is read are read twice: for the output, and to remember.
+Selection H2o::select(const LayerStep& step, View q) const {
+  Selection selection = inner_->select(step, q);
+  selection.index_bytes += (selection.bytes_read(step) - selection.index_bytes) / 2;
+  return selection;
 }
 
 void H2o::attend(const LayerStep& step, View q, const Selection& selection, View out) const {
@@ -125,7 +133,7 @@ void H2o::evict(const LayerStep& step, const KvPages& kv, const StepEnd& end) co
   const int64_t keep = kept(end), remove = kv.length - keep;
   if (remove <= 0) return;
   const int heads = step.shape.kv_heads, own = plane(step);
-  const int64_t oldest_recent = end.seen - options_.recent.of(end.seen);
+  const int64_t recent = options_.recent.of(end.seen);
   Scratch::Frame frame(step.context.scratch);
   auto* candidates = frame.take<int32_t>(heads * kv.length);
   auto* gone = frame.take<bool>(heads * kv.length);
@@ -135,20 +143,29 @@ void H2o::evict(const LayerStep& step, const KvPages& kv, const StepEnd& end) co
     bool* evicted = gone + h * kv.length;
     int64_t count = 0;
     for (int64_t row = 0; row < kv.length; ++row)
-      if (memory(kv, own, head, row).position < oldest_recent) rows[count++] = static_cast<int32_t>(row);
+      if (memory(kv, own, head, row).position < end.seen - recent) rows[count++] = static_cast<int32_t>(row);
+    LK_DCHECK(count >= remove);
     std::nth_element(rows, rows + remove - 1, rows + count, [&](int32_t a, int32_t b) {
       const Memory &x = memory(kv, own, head, a), &y = memory(kv, own, head, b);
       return x.mass != y.mass ? x.mass < y.mass : x.position < y.position;
     });
     std::fill_n(evicted, kv.length, false);
     for (int64_t i = 0; i < remove; ++i) evicted[rows[i]] = true;
-    int64_t from = keep;
-    for (int64_t to = 0; to < keep; ++to) {
-      if (!evicted[to]) continue;
-      while (evicted[from]) ++from;
-      move_row(step, kv, head, from++, to);
-    }
+    close_gaps(step, {.kv = kv, .head = head, .evicted = evicted, .keep = keep, .ordered = std::min(recent, kInOrder)});
   });
+}
+
+// The rows that are not evicted move to the front, the last `ordered` of them in their order.
+void H2o::close_gaps(const LayerStep& step, const Gaps& gaps) const {
+  const int64_t ordered = std::min(gaps.ordered, gaps.keep), front = gaps.keep - ordered;
+  int64_t from = front;
+  for (int64_t to = 0; to < front; ++to) {
+    if (!gaps.evicted[to]) continue;
+    while (gaps.evicted[from]) ++from;
+    move_row(step, gaps.kv, gaps.head, from++, to);
+  }
+  const int64_t tail = gaps.kv.length - ordered;
+  for (int64_t i = 0; i < ordered; ++i) move_row(step, gaps.kv, gaps.head, tail + i, front + i);
 }
 
 void H2o::move_row(const LayerStep& step, const KvPages& kv, int head, int64_t from, int64_t to) const {

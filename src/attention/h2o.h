@@ -3,7 +3,8 @@
 // What remains is read whole, or by another method: "loki:k=1/16+h2o:heavy=1/4,recent=1/4".
 //
 // Rows of evicted tokens are filled with later ones, so the order of rows is not that of tokens. Attention does not
-// ask; to an inner method, `sink` and `recent` are the first and last rows.
+// ask. To an inner method, `sink` and `recent` are the first and last rows: the last 64 (or h2o's `recent`, if that is
+// less) stay in the order of the text, the first are its first tokens as long as these are not evicted.
 #pragma once
 
 #include <memory>
@@ -31,7 +32,7 @@ class H2o final : public Method {
   int64_t kept(const StepEnd&) const noexcept override;
   bool replays() const noexcept override { return false; }
   void append(const LayerStep&, const Qkv&) const override;
-  Selection select(const LayerStep& step, View q) const override { return inner_->select(step, q); }
+  Selection select(const LayerStep&, View q) const override;
   void attend(const LayerStep&, View q, const Selection&, View out) const override;
   void move_row(const LayerStep&, const KvPages&, int head, int64_t from, int64_t to) const override;
 
@@ -39,6 +40,14 @@ class H2o final : public Method {
   int plane(const LayerStep&) const;
   void remember(const LayerStep&, View q, const Selection&) const;
   void evict(const LayerStep&, const KvPages&, const StepEnd&) const;
+  // What is left of one head's rows.
+  struct Gaps {
+    const KvPages& kv;
+    int head;
+    const bool* evicted;  // [length]; of the last `ordered` rows, none is
+    int64_t keep, ordered;
+  };
+  void close_gaps(const LayerStep&, const Gaps&) const;
 
   H2oOptions options_;
   std::unique_ptr<Method> inner_;

@@ -44,6 +44,8 @@ void read_codes(const Settings& settings, IndexSpec& index) {
 BasisKind read_basis(const Settings& settings, const IndexSpec& index, int head_dim) {
   const std::string basis = settings.choice("basis", {"auto", "pca", "balanced", "weighted", "content"});
   const bool pre = settings.choice("rope", {"post", "pre"}) == "pre";
+  if (settings.has("rope") && basis != "auto" && basis != "pca")
+    settings.refuse("rope", "left out with this basis: pca has two sides");
   if (basis == "balanced") return BasisKind::kBalanced;
   if (basis == "weighted") return BasisKind::kWeighted;
   if (basis == "content") return BasisKind::kContent;
@@ -58,6 +60,8 @@ IndexSpec read_index(const Settings& settings, const MethodInputs& inputs) {
   index.bits = head_dim;
   index.dims = static_cast<int>(settings.integer("d", 0, 1, head_dim));
   if (settings.has("index")) read_codes(settings, index);
+  const bool counts_bits = index.codes == IndexCodes::kPq || index.codes == IndexCodes::kBits;
+  if (counts_bits && settings.has("d")) settings.refuse("d", "left out with pq and bits, which use what ranks best");
   index.basis = read_basis(settings, index, head_dim);
   const bool fitted = inputs.calibration->find_codebooks(index.basis, index.bits) != nullptr;
   if (!settings.has("index") && !fitted) index.codes = IndexCodes::kBits;

@@ -131,12 +131,31 @@ bool has_measured_minimum(const AttentionSpec& spec) {
 
 AttentionSpec with_every_row(AttentionSpec spec) {
   const std::vector<std::string_view> known = keys_of(find_method(spec.name));
-  if (spec.name == "h2o") return spec;  // sees every row anyway
+  if (spec.name == "h2o" || spec.cache) return spec;  // is run a token at a time, once the prompt has been read
   if (std::find(known.begin(), known.end(), "prefill") != known.end()) spec.settings["prefill"] = "all";
   return spec;
 }
 
+namespace {
+
+// What h2o needs of the method above it: side data that moves with its rows, one list for all heads of a group, keys as
+// they are.
+void check_above_cache(const AttentionSpec& spec) {
+  const auto is = [&](const char* key, std::string_view word) {
+    const auto found = spec.settings.find(key);
+    return found != spec.settings.end() && found->second == word;
+  };
+  LK_REQUIRE(spec.name != "quest", kInvalidArgument,
+             "[attention] quest bounds blocks of neighbours, and h2o moves tokens: they do not go together");
+  LK_REQUIRE(!is("form", "paper") && !is("heads", "query"), kInvalidArgument,
+             "[attention] '{}' selects for each query head; above h2o a method selects for the whole group",
+             spec.text());
+}
+
+}  // namespace
+
 std::unique_ptr<Method> make_method(const AttentionSpec& spec, const MethodInputs& inputs) {
+  if (spec.cache) check_above_cache(spec);
   std::unique_ptr<Method> method = find_method(spec.name).make(spec, inputs);
   return spec.cache ? H2o::make(*spec.cache, std::move(method)) : std::move(method);
 }

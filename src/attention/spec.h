@@ -24,7 +24,7 @@ struct AttentionSpec {
 AttentionSpec parse_attention_spec(std::string_view text);
 
 // The same, but with every row of a prompt selecting for itself (prefill=all), where the method can: how the papers
-// evaluate. That h2o evicts only after a whole prompt, in its own form, stays as the spec says.
+// evaluate. A method that evicts stays as it is: whoever judges it feeds one token at a time (Method::evicts).
 AttentionSpec with_every_row(AttentionSpec);
 
 // Whether the method works from what a calibration learned of the model's keys.

@@ -41,7 +41,7 @@ void check(const Model& model, int64_t depth, int64_t count, const BenchModelOpt
 BenchModelResult measure(const Context& context, const Model& model, const Method& method, int64_t depth, int64_t count,
                          int64_t chunk, const BenchModelOptions& options, const BenchProgress& progress) {
   check(model, depth, count, options);
-  KvCache cache(kv_shape(model.shape(), method, options.kv_type, depth + count));
+  KvCache cache(kv_shape(model.shape(), method, options.kv_type, depth + 1 + count));
   const auto id = cache.open();
   fill(context, model, method, cache, id, depth);
   std::vector<int32_t> tokens(static_cast<size_t>(count));
@@ -57,9 +57,15 @@ BenchModelResult measure(const Context& context, const Model& model, const Metho
     return model.forward(context, method, cache,
                          {{tokens.data() + begin, static_cast<size_t>(size)}, {&sequence, 1}, {&last, 1}, out});
   };
+  const auto rewind = [&] {
+    if (!method.evicts()) return cache.truncate(id, depth);
+    cache.truncate(id, 0);  // what was evicted has to come again; the first step evicts it again
+    fill(context, model, method, cache, id, depth);
+    step(0, 1);
+  };
   step(0, std::min(chunk, count));
   for (int r = 0; r < options.repetitions; ++r) {
-    cache.truncate(id, depth);
+    rewind();
     result.attention_bytes = 0;
     const auto start = std::chrono::steady_clock::now();
     for (int64_t done = 0; done < count; done += chunk)

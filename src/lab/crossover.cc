@@ -24,6 +24,7 @@ int64_t measure_crossover(const Context& context, const AttentionSpec& spec, con
   layer.layers = 1;
   AttentionSpec always = spec;
   always.settings["min"] = "0";
+  always.cache = nullptr;  // steps of a method that evicts cannot be repeated
   const auto method = make_method(always, inputs), everything = make_method(parse_attention_spec("dense"), inputs);
   const KvShape kv{.layers = 1,
                    .kv_heads = layer.kv_heads,

@@ -35,6 +35,8 @@ LayerBench::LayerBench(const Context& context, const Method& method, const Atten
       sequence_(cache_.open()),
       q_(noise(int64_t{shape.heads} * shape.head_dim, 7)),
       out_(q_.size()) {
+  LK_REQUIRE(!method.evicts(), kInvalidArgument,
+             "[layer bench] a method that evicts has no step to repeat: see bench decode");
   const std::vector<float> x = noise(2 * kFillTokens * shape.kv_heads * shape.head_dim, 1);
   for (int64_t at = 0; at < length; at += kFillTokens) {
     const int64_t count = std::min(kFillTokens, length - at);

@@ -13,6 +13,8 @@ namespace lowkey {
 AlwaysRead always_read(const AttentionSpec& spec) {
   const Settings settings(spec);
   AlwaysRead always;
+  const auto form = spec.settings.find("form");
+  if (form != spec.settings.end() && form->second == "paper") always = {.sink = tokens(0), .recent = tokens(0)};
   always.sink = settings.amount("sink", always.sink, 0);
   always.recent = settings.amount("recent", always.recent, 0);
   return always;

@@ -21,8 +21,8 @@ struct AttentionSpec;
 struct AlwaysRead {
   Amount sink = tokens(4), recent = tokens(64);
 };
-// As the spec says; else 4 and 64, whatever the method's own defaults are. A list with no other tokens is judged by
-// those two (budget_of in observer.cc).
+// As the spec says; else none in a paper's form, and 4 and 64 otherwise, whatever the method's own defaults are. A list
+// with no other tokens is judged by those two (budget_of in observer.cc).
 AlwaysRead always_read(const AttentionSpec&);
 
 // A method to measure, under the name that results have.
