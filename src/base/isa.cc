@@ -53,6 +53,8 @@ void limit_isa(Isa isa) {
   if (isa < Isa::kAvx512) disabled |= (HWY_AVX2 - 1);
   if (isa < Isa::kAvx2) disabled |= HWY_AVX2;
   hwy::DisableTargets(disabled);
+  // Now, not at the next dispatch: while a first thread there looks the targets up, others would get all of them.
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 std::string_view name(Isa isa) noexcept { return kNames[static_cast<int>(isa)]; }
