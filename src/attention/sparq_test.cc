@@ -6,9 +6,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "attention/spec.h"
+#include "attention/layer_harness.h"
 #include "base/error.h"
-#include "kv/cache.h"
 #include "ops/attention_cases.h"
 #include "ops/ref/kv_value.h"
 
@@ -18,66 +17,19 @@ namespace {
 constexpr int kHeads = 6, kKvHeads = 2, kDim = 48, kGroup = kHeads / kKvHeads;
 constexpr int kColumns = 12, kChosen = 20, kSink = 3, kRecent = 9;
 
-// One layer, one sequence.
-struct Bed {
-  AttentionShape shape{.layers = 1, .heads = kHeads, .kv_heads = kKvHeads, .head_dim = kDim, .width = 8};
-  Context context{2};
-  std::unique_ptr<Method> method;
-  KvCache cache;
-  KvCache::SequenceId id;
+constexpr AttentionShape kShape{.layers = 1, .heads = kHeads, .kv_heads = kKvHeads, .head_dim = kDim, .width = 8};
 
-  Bed(const std::string& spec, DType kv_type)
-      : method(make_method(parse_attention_spec(spec), {.shape = shape, .calibration = nullptr})),
-        cache({.layers = 1,
-               .kv_heads = kKvHeads,
-               .head_dim = kDim,
-               .dtype = kv_type,
-               .page_tokens = 64,
-               .max_tokens = 1024,
-               .plane_bytes = method->planes(shape, kv_type, 64)}),
-        id(cache.open()) {}
+struct Bed : LayerHarness {
+  Bed(const std::string& spec, DType kv_type) : LayerHarness(spec, kShape, kv_type) {}
 
-  KvPages pages() const { return cache.pages(id, 0); }
-
-  // Appends `count` random tokens and gives what the last `count` queries attend to, [count, H, D].
+  // Appends `count` random tokens and gives what they attend to, [count, H, D].
   std::vector<float> step(int32_t count, unsigned seed, std::vector<float>* queries = nullptr) {
-    EXPECT_TRUE(cache.grow(id, count));
-    std::vector<float> q = random_normal(count * kHeads * kDim, seed, 2),
-                       k = random_normal(count * kKvHeads * kDim, seed + 1);
-    std::vector<float> v = random_normal(count * kKvHeads * kDim, seed + 2), out(q.size());
-    for (float& x : v) x += 0.5f;  // so that the mean is no small thing
-    const KvPages kv = pages();
-    const std::vector<int32_t> positions(static_cast<size_t>(count));
-    Scratch::Frame frame(context.scratch);
-    const Projections none;
-    const LayerStep layer_step{.context = context,
-                               .frame = frame,
-                               .shape = shape,
-                               .layer = 0,
-                               .projections = none,
-                               .kv = {&kv, 1},
-                               .counts = {&count, 1},
-                               .positions = positions,
-                               .inverse_frequency = {},
-                               .rope_layout = RopeLayout::kHalf};
-    const View query = f32_view(q.data(), {count, kHeads, kDim});
-    method->append(layer_step, {.q = query,
-                                .k = f32_view(k.data(), {count, kKvHeads, kDim}),
-                                .v = f32_view(v.data(), {count, kKvHeads, kDim})});
-    method->attend(layer_step, query, method->select(layer_step, query), f32_view(out.data(), {count, kHeads, kDim}));
-    if (queries) *queries = q;
-    return out;
-  }
-
-  // As h2o does: rows move to the front, then the sequence is cut.
-  void evict(std::vector<std::pair<int64_t, int64_t>> moves, int64_t keep) {
-    const KvPages kv = pages();
-    Scratch::Frame frame(context.scratch);
-    const Projections none;
-    const LayerStep layer_step{context, frame, shape, 0, none, {&kv, 1}, {}, {}, {}, RopeLayout::kHalf};
-    for (int head = 0; head < kKvHeads; ++head)
-      for (const auto& [from, to] : moves) method->move_row(layer_step, kv, head, from, to);
-    cache.evict(id, keep);
+    LayerInputs x{.q = random_normal(count * kHeads * kDim, seed, 2),
+                  .k = random_normal(count * kKvHeads * kDim, seed + 1),
+                  .v = random_normal(count * kKvHeads * kDim, seed + 2)};
+    for (float& v : x.v) v += 0.5f;  // so that the mean is no small thing
+    if (queries) *queries = x.q;
+    return LayerHarness::step(std::move(x));
   }
 };
 
@@ -211,7 +163,7 @@ TEST_P(SparqFormula, ADecodingStepIsThePapers) {
     const std::vector<float> out = bed.step(1, 100 + 10 * i, &q);
     expect_formula(bed, q, out, raw_sum, mean);
   }
-  bed.cache.truncate(bed.id, 130);
+  bed.truncate(130);
   std::vector<float> q;
   const std::vector<float> out = bed.step(1, 7, &q);
   expect_formula(bed, q, out, raw_sum, mean);
