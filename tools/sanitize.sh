@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tests=(base_test formats_test text_test kv_test calibration_test bad_files_test)
+tests=(base_test formats_test text_test kv_test calibration_test bad_files_test bad_files_cli_test)
 cmake --preset fuzz --log-level=WARNING
 cmake --build --preset fuzz --target "${tests[@]}"
 pattern="^($(IFS='|'; echo "${tests[*]}"))\$"
