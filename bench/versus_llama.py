@@ -5,7 +5,7 @@ llama.cpp runs as llama-cpp-python (LLAMA_CPP_LIB_PATH names a folder with anoth
 --llama-bench PATH, as that program. With llama-cpp-python both caches are filled with noise before decoding at depth,
 because the time of a step depends on how many keys there are, not on what they say; llama-bench reads a real prompt
 of that length first, which takes long. Both of llama.cpp's attention paths are timed (flash attention off and on)
-and lowkey is compared with the faster one.
+and lowkey is compared with the faster one. --attention adds runs of lowkey with other methods.
 
     pip install numpy llama-cpp-python
     tools/make_random_model.py -o llama-1b-q8_0.gguf
@@ -27,14 +27,15 @@ def output_of(command):
 
 
 class Lowkey:
-    def __init__(self, args):
-        self.program, self.model, self.threads = args.lowkey, args.model, args.threads
+    def __init__(self, args, attention="dense"):
+        self.program, self.model, self.threads, self.attention = args.lowkey, args.model, args.threads, attention
         self.version = output_of([self.program, "--version"]).strip()
 
     def rate(self, what, tokens, depth):
         """Tokens per second of one run after one untimed step."""
         found = json.loads(output_of([self.program, "bench", what, self.model, "-n", tokens, "--depth", depth, "-r", 1,
-                                      "--threads", self.threads, "--kv-type", "f16", "--json"]))
+                                      "--threads", self.threads, "--kv-type", "f16", "--json",
+                                      *(["--attention", self.attention] if what == "decode" else [])]))
         self.isa = found.get("isa")
         return found["results"][0]["tokens_per_second"]
 
@@ -124,6 +125,8 @@ class LlamaPython:
 def measure(case, engines, args):
     """One case: the engines take turns in every round; medians, and the median of each round's ratio."""
     what, tokens, depth = case
+    if what == "prefill":  # dense whatever the method
+        engines = {name: e for name, e in engines.items() if not name.startswith("lowkey ")}
     rates = {name: [] for name in engines}
     for _ in range(args.rounds):
         for name, engine in engines.items():
@@ -132,10 +135,11 @@ def measure(case, engines, args):
     median = {name: statistics.median(values) for name, values in rates.items()}
     for name in engines:
         engines[name].close()
-    faster = max((name for name in engines if name != "lowkey"), key=median.get)
-    ratio = statistics.median(a / b for a, b in zip(rates["lowkey"], rates[faster]))
+    faster = max((name for name in engines if name.startswith("llama.cpp")), key=median.get)
+    ratios = {name: statistics.median(a / b for a, b in zip(rates[name], rates[faster]))
+              for name in engines if name.startswith("lowkey")}
     return {"bench": what, "tokens": tokens, "depth": depth, "tokens_per_second": median, "rounds": rates,
-            "faster_path": faster, "ratio": ratio}
+            "faster_path": faster, "ratio": ratios["lowkey"], "ratios": ratios}
 
 
 def describe(args, engines):
@@ -150,6 +154,7 @@ def main():
     parser.add_argument("model", type=pathlib.Path, help="a GGUF file")
     parser.add_argument("--lowkey", default=ROOT / "build/release/apps/cli/lowkey", help="the program")
     parser.add_argument("--llama-bench", help="use this program instead of llama-cpp-python")
+    parser.add_argument("--attention", nargs="*", default=[], help="methods beside dense, when decoding")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--depth", default="0,4096,32768", help="tokens in the cache when decoding; '' for none")
@@ -158,20 +163,21 @@ def main():
     parser.add_argument("-o", "--output", type=pathlib.Path, default=ROOT / "bench/results/versus_llama.json")
     args = parser.parse_args()
     peer = LlamaBench if args.llama_bench else LlamaPython
-    engines = {"lowkey": Lowkey(args), "llama.cpp": peer(args, False), "llama.cpp flash": peer(args, True)}
+    engines = {"lowkey": Lowkey(args), **{f"lowkey {a}": Lowkey(args, a) for a in args.attention},
+               "llama.cpp": peer(args, False), "llama.cpp flash": peer(args, True)}
     cases = [("decode", args.tokens, int(depth)) for depth in args.depth.split(",") if depth]
     cases += [("prefill", args.prompt, 0)] if args.prompt else []
     cache = "a prompt" if args.llama_bench else "noise"
     results = []
-    print(f"| {args.model.name}, {args.threads} threads, cache filled with {cache} | lowkey t/s | llama.cpp t/s | "
-          "llama.cpp flash t/s | lowkey / faster |\n|---|---:|---:|---:|---:|")
+    print(f"| {args.model.name}, {args.threads} threads, cache filled with {cache} | "
+          + " | ".join(f"{name} t/s" for name in engines) + " | lowkey / faster |\n|---|" + "---:|" * (len(engines) + 1))
     for case in cases:
         result = measure(case, engines, args)
         results.append(result)
         rate = result["tokens_per_second"]
         title = f"prompt of {case[1]}" if case[0] == "prefill" else f"decode at {case[2]}"
-        print(f"| {title} | {rate['lowkey']:.2f} | {rate['llama.cpp']:.2f} | {rate['llama.cpp flash']:.2f} | "
-              f"{result['ratio']:.2f}x |", flush=True)
+        print(f"| {title} | " + " | ".join(f"{rate[name]:.2f}" if name in rate else "" for name in engines) + " | "
+              + ", ".join(f"{ratio:.2f}x" for ratio in result["ratios"].values()) + " |", flush=True)
         args.output.parent.mkdir(parents=True, exist_ok=True)  # after each case: a run cut short keeps what it has
         args.output.write_text(json.dumps({**describe(args, engines), "results": results}, indent=1) + "\n")
     about = describe(args, engines)

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md from the results in bench/results, so that no number is ever typed.
+"""Writes the tables of README.md and docs from the results in bench/results, so that no number is ever typed.
 
 Usage: readme_table.py [--check]      --check: change nothing, fail when a table is out of date
 A table stands between two comments; the first names the file and says each column as `heading = format of a row`:
@@ -38,18 +38,21 @@ def render(path, columns):
 
 
 def main():
-    readme = ROOT / "README.md"
-    old = readme.read_text(encoding="utf-8")
-    new = TABLE.sub(lambda match: match[1] + render(match[2], match[3]) + match[5], old)
-    if new == old:
+    late = False
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        old = page.read_text(encoding="utf-8")
+        new = TABLE.sub(lambda match: match[1] + render(match[2], match[3]) + match[5], old)
+        if new == old:
+            continue
+        if "--check" in sys.argv[1:]:
+            print(f"readme_table: {page.relative_to(ROOT)} is out of date; run python3 tools/readme_table.py", file=sys.stderr)
+            late = True
+            continue
+        page.write_text(new, encoding="utf-8")
+        print(f"readme_table: {page.relative_to(ROOT)} updated")
+    if not late:
         print("readme_table: the tables are those of bench/results")
-        return 0
-    if "--check" in sys.argv[1:]:
-        print("readme_table: README.md is out of date; run python3 tools/readme_table.py", file=sys.stderr)
-        return 1
-    readme.write_text(new, encoding="utf-8")
-    print("readme_table: README.md updated")
-    return 0
+    return 1 if late else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""How far each method's predictions are from dense attention's: methods x budgets x indexes, on one text.
+
+For every method: KL to dense, the change in perplexity with its 95 % interval over windows, recall of exact top-k, the
+share of attention that the tokens read hold, tokens read and bytes scanned; and the KL as a multiple of exact top-k's
+with the same budget. All of them read 4 first and 64 last tokens besides the k that they choose.
+
+    bench/quality.py MODEL --text heldout.txt --calibration MODEL.calibration.safetensors --context 8192 --windows 12
+"""
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+from fractions import Fraction
+
+from record import ROOT, commit, machine
+
+BUDGETS = ["1/4", "1/8", "1/16", "1/64"]
+FEW = ["1/16", "1/64"]
+ALWAYS = "sink=4,recent=64"
+
+
+def methods(context, indexes):
+    """(spec, what it is compared with by k)"""
+    for k in BUDGETS:
+        yield f"topk:k={k},{ALWAYS}", k
+    for index in indexes:
+        for k in BUDGETS if index in ("pq:64", "pq:128", "pq:256", "bits:128") else FEW:
+            yield f"loki:index={index},k={k},{ALWAYS},min=0", k
+    for rope in "post", "pre":
+        for k in BUDGETS:
+            yield f"loki:form=paper,d=32,rope={rope},k={k},{ALWAYS}", k
+    for name in "sparq:r=32", "quest:page=16":
+        for k in BUDGETS:
+            yield f"{name},k={k},{ALWAYS}", k
+    for k in BUDGETS:
+        yield f"streaming:sink=4,recent={int(context * Fraction(k)) + 64}", k
+
+
+def row(spec, k, found, exact):
+    seen = found["observed"]
+    return {"method": spec, "k": k, "kl": found["kl"]["mean"], "kl_error": found["kl"]["standard_error"],
+            "times_exact": found["kl"]["mean"] / exact[k], "perplexity": found["perplexity"],
+            "perplexity_percent": found["perplexity_increase_percent"]["mean"],
+            "low": found["perplexity_increase_percent"]["low"], "high": found["perplexity_increase_percent"]["high"],
+            "recall": seen["recall"], "jaccard": seen["jaccard"], "mass": seen["mass"],
+            "index_bytes": seen["index_bytes_per_token"], "tokens_read": seen["tokens_read"]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--text", required=True)
+    parser.add_argument("--calibration", required=True)
+    parser.add_argument("--context", type=int, default=8192)
+    parser.add_argument("--windows", type=int, default=12)
+    parser.add_argument("--indexes", nargs="*",
+                        default=["pq:64", "pq:128", "pq:256", "bits:64", "bits:128", "sign", "int8,d=32", "int4,d=64"])
+    parser.add_argument("--only", nargs="*", help="methods whose spec holds one of these words (topk is always there)")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--lowkey", default=ROOT / "build/release/apps/cli/lowkey")
+    parser.add_argument("-o", "--output", type=pathlib.Path, help="default: bench/results/quality-CONTEXT.json")
+    args = parser.parse_args()
+    chosen = [(spec, k) for spec, k in methods(args.context, args.indexes)
+              if not args.only or spec.startswith("topk") or any(word in spec for word in args.only)]
+    command = [str(args.lowkey), "eval", args.model, "--task", "agreement", "--text", args.text, "--context",
+               str(args.context), "--windows", str(args.windows), "--calibration", args.calibration, "-t",
+               str(args.threads)]
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        subprocess.run([*command, "--json-file", file.name, *(word for spec, _ in chosen for word in
+                                                                ("--attention", spec))], check=True)
+        found = {r["attention"]: r for r in json.load(open(file.name))["agreement"]["results"]}
+    exact = {k: found[f"topk:k={k},{ALWAYS}"]["kl"]["mean"] for k in BUDGETS}
+    name = pathlib.Path
+    about = {"command": f"bench/quality.py {name(args.model).name} --text {name(args.text).name} --context "
+                        f"{args.context} --windows {args.windows}",
+             "commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine(),
+             "dense_perplexity": next(iter(found.values()))["dense_perplexity"]}
+    rows = [row(spec, k, found[spec], exact) for spec, k in chosen if spec in found]
+    output = args.output or ROOT / f"bench/results/quality-{args.context}.json"
+    output.write_text(json.dumps({**about, "results": rows}, indent=1) + "\n")
+    print(f"wrote {output}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
