@@ -100,7 +100,7 @@ void add_calibrate(CLI::App& app) {
   verb->add_option("-o,--output", options->out, "the file to write, NAME.safetensors")->required();
   verb->add_option("--tokens", options->calibrate.tokens, "tokens to read, evenly spaced windows; 0: all")
       ->check(CLI::NonNegativeNumber);
-  verb->add_option("--context", options->calibrate.context, "tokens a window; 0: the model's, at most 8192")
+  verb->add_option("--context", options->calibrate.context, "tokens a window; 0: the model's, at most 16384")
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--sample", options->calibrate.sample, "keys of each head that codebooks are fitted to")
       ->check(CLI::NonNegativeNumber)

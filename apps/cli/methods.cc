@@ -40,6 +40,15 @@ std::shared_ptr<const Calibration> fit_from(const Context& context, const Model&
   return std::make_shared<Calibration>(fit_online(context, model, prompt));
 }
 
+// Keys after RoPE turn with position: beyond the positions that a calibration saw, it knows them less well.
+void warn_of_length(int64_t calibrated, int64_t tokens) {
+  if (tokens <= calibrated) return;
+  fmt::print(stderr,
+             "calibrated on windows of {} tokens, this text has {}: the ranking gets worse past {} (lowkey calibrate "
+             "--context {})\n",
+             calibrated, tokens, calibrated, tokens);
+}
+
 }  // namespace
 
 OpenedMethod open_method(const Context& context, const Model& model, DType kv_type, const MethodRequest& request) {
@@ -51,12 +60,14 @@ OpenedMethod open_method(const Context& context, const Model& model, DType kv_ty
     opened.calibration = !inputs.calibration           ? "prompt"
                          : request.calibration.empty() ? calibration_beside(request.model).string()
                                                        : request.calibration;
+    if (inputs.calibration) warn_of_length(inputs.calibration->context, request.tokens);
     if (!inputs.calibration) inputs.calibration = fit_from(context, model, request.prompt);
     if (!inputs.calibration) {
       fmt::print(stderr, "no calibration file, and the prompt is too short to fit one from: reading every key\n");
       spec = parse_attention_spec("dense"), opened.calibration.clear();
     }
   }
+  if (inputs.calibration) opened.calibration_context = inputs.calibration->context;
   spec = with_measured_minimum(context, spec, inputs, kv_type);
   opened.method = make_method(spec, inputs);
   opened.spec = spec.text();

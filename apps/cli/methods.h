@@ -24,8 +24,9 @@ std::shared_ptr<const Calibration> open_calibration(const std::string& file, con
 
 struct OpenedMethod {
   std::unique_ptr<Method> method;
-  std::string spec;         // as it runs, with what was measured or chosen filled in
-  std::string calibration;  // the file, "prompt" when fitted from it, "" for none
+  std::string spec;                 // as it runs, with what was measured or chosen filled in
+  std::string calibration;          // the file, "prompt" when fitted from it, "" for none
+  int64_t calibration_context = 0;  // positions that it saw; 0: no calibration
 };
 
 struct MethodRequest {
@@ -33,8 +34,10 @@ struct MethodRequest {
   std::string calibration;  // a file, or ""
   std::string model;        // its path
   std::span<const int32_t> prompt;
+  int64_t tokens = 0;  // of prompt and answer at most; 0: not known
 };
-// A prompt too short to fit from is read whole: the method is `dense` then. Says on stderr what was fitted.
+// A prompt too short to fit from is read whole: the method is `dense` then. Says on stderr what was fitted, and when
+// the text is longer than what a file was made from.
 OpenedMethod open_method(const Context&, const Model&, DType kv_type, const MethodRequest&);
 
 }  // namespace lowkey::cli

@@ -50,6 +50,7 @@ nlohmann::json report(const RunOptions& o, const OpenedMethod& opened, const Con
   return {{"model", o.common.model},
           {"attention", opened.spec},
           {"calibration", opened.calibration},
+          {"calibration_context", opened.calibration_context},
           {"kv_type", o.common.kv_type},
           {"isa", name(active_isa())},
           {"threads", context.threads.count()},
@@ -109,9 +110,13 @@ void converse(const RunOptions& o, const Tokenizer& tokenizer, Engine& engine, s
 }
 
 OpenedMethod open(const RunOptions& o, const Context& context, const Model& model, std::span<const int32_t> prompt) {
-  return open_method(
-      context, model, o.engine.kv_type,
-      {.spec = o.common.attention, .calibration = o.common.calibration, .model = o.common.model, .prompt = prompt});
+  const int64_t limit = o.engine.context > 0 ? o.engine.context : model.shape().context;
+  return open_method(context, model, o.engine.kv_type,
+                     {.spec = o.common.attention,
+                      .calibration = o.common.calibration,
+                      .model = o.common.model,
+                      .prompt = prompt,
+                      .tokens = std::min(limit, static_cast<int64_t>(prompt.size()) + o.request.max_tokens)});
 }
 
 void run(RunOptions& o) {

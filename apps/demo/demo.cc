@@ -120,7 +120,11 @@ Row measure(const Task& task, const std::string& spec) {
   const EngineOptions options;
   const cli::OpenedMethod opened =
       cli::open_method(task.context, task.model, options.kv_type,
-                       {.spec = spec, .calibration = {}, .model = task.model_path, .prompt = task.document});
+                       {.spec = spec,
+                        .calibration = {},
+                        .model = task.model_path,
+                        .prompt = task.document,
+                        .tokens = static_cast<int64_t>(task.document.size()) + kTimedSteps});
   Engine engine(task.context, task.model, task.tokenizer, *opened.method, options);
   print_now(fmt::format("-- {}\n\n", spec));
   for (const Needle& needle : task.needles) {

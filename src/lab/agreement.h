@@ -4,7 +4,7 @@
 // each method continues from there (replay.h). What it is judged by are the predictions after each of the last `scored`
 // tokens, against dense attention's and against the token that follows (that of the last lies beyond the window). A
 // method meant to be judged position by position must select for every row of a prompt (with_every_row); one that
-// evicts must do so within prompts (h2o's prefill=sparse), and its recall is among the tokens that it still has.
+// evicts reads these a token at a time, and its recall is among the tokens that it still has.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@
 namespace lowkey {
 namespace {
 
-constexpr int64_t kLongestWindow = 8192;
+constexpr int64_t kLongestWindow = 16384;
 constexpr int64_t kShortestWindow = 64;
 
 Calibration fit(const Context& context, KeyStatistics statistics, const CalibrateOptions& options,

@@ -1,6 +1,7 @@
 // calibrate: one pass of a model over texts, to a Calibration (attention/calibration.h). The texts are joined, split
 // at NUL bytes into documents (perplexity.h says how), and read in windows of consecutive tokens; with fewer tokens
-// asked for than there are, the windows lie evenly over all of them.
+// asked for than there are, the windows lie evenly over all of them. Keys turn with position: beyond the length of the
+// windows what was learned ranks worse.
 #pragma once
 
 #include <functional>
@@ -21,7 +22,7 @@ struct CalibrateText {
 
 struct CalibrateOptions {
   int64_t tokens = 0;      // to read, rounded up to whole windows; 0: all
-  int64_t context = 0;     // tokens a window; 0: what the model was trained for, at most 8192
+  int64_t context = 0;     // tokens a window; 0: what the model was trained for, at most 16384
   int64_t sample = 8192;   // keys of each head kept for codebooks
   int chunk = 512;         // tokens a step
   bool statistics = true;  // keep them in the result, so that it merges with others

@@ -5,6 +5,7 @@
 // stream (a shorter last piece is left out). With fewer windows asked for than there are, window i of M is piece
 // floor(i * pieces / M). Every token of a window but the first is scored, given those before it in the window.
 // Windows are read in chunks, as prompts are: of a method that reads prompts whole nothing is seen (with_every_row).
+// With a method that evicts they are read a token at a time.
 #pragma once
 
 #include <cstdint>
