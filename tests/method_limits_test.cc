@@ -186,6 +186,21 @@ TEST_P(MethodLimits, AMethodOnAnUnlimitedH2oIsTheMethod) {
     EXPECT_EQ(answer(name + "+h2o:heavy=all", GetParam()), answer(name, GetParam())) << name;
 }
 
+TEST(Method, RefusesWhatDoesNotGoTogether) {
+  for (const char* spec : {"quest+h2o", "topk:heads=query+h2o", "loki:form=paper+h2o", "topk+h2o:form=paper",
+                           "loki:index=pq:64,d=8", "loki:index=bits:64,d=8", "loki:basis=balanced,rope=pre",
+                           "loki:basis=content,rope=post", "loki:index=pq:64"}) {  // fitted online: no codebooks
+    try {
+      method(spec);
+      ADD_FAILURE() << spec << " was made";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument) << spec;
+    }
+  }
+  EXPECT_THROW(parse_attention_spec("h2o+h2o"), Error);
+  EXPECT_THROW(parse_attention_spec("topk+quest"), Error);
+}
+
 TEST(LokiLimit, AllDimensionsEqualExactTopk) {
   // In f32, so that no two scores are so near that the rotation's rounding swaps them.
   const Layout layout{DType::kF32, 64};

@@ -77,6 +77,17 @@ TEST(Agreement, ExactTopkHasPerfectRecallAndStreamingHasNot) {
   for (const LayerObservation& layer : summarise(results[2]).observed.layers) EXPECT_LT(layer.mass, layer.exact_mass);
 }
 
+// It evicts at steps of one token: rows that were scored together would all read everything.
+TEST(Agreement, WhatEvictsIsJudgedATokenAtATime) {
+  for (const Windows& windows : measure({"h2o:heavy=20,recent=20", "topk:k=16,sink=2,recent=4+h2o:heavy=20,recent=20"}))
+    for (const WindowAgreement& w : windows) {
+      const AgreementSummary s = summarise({&w, 1});
+      EXPECT_GT(s.kl.mean, 0);
+      EXPECT_NE(s.perplexity, s.dense_perplexity);
+    }
+  EXPECT_EQ(summarise(measure({"h2o:heavy=all"})[0]).kl.mean, 0);
+}
+
 // 40 rows that end at 300 tokens: 4 + 64 always read, an eighth of the length chosen.
 TEST(Agreement, CountsWhatIsRead) {
   const AgreementSummary s = summarise(measure({"topk:k=1/8"})[0]);
