@@ -184,7 +184,7 @@ std::shared_ptr<const Calibration> calibration() {
 TEST(H2o, CodesMoveWithTheirRows) {
   constexpr int kNibbles = 8;
   const std::string loki = "loki:min=0,k=16,sink=2,recent=4,index=bits:32";
-  LayerHarness limited(loki + "+h2o:heavy=30,recent=70", kShape, DType::kF16, calibration());
+  LayerHarness limited(loki + "+h2o:heavy=30,recent=70", kShape, DType::kF16, calibration(), 2);
   LayerHarness all(loki, kShape, DType::kF16, calibration());
   unsigned seed = 1;
   for (int32_t count : scenario()) {

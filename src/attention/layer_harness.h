@@ -20,9 +20,11 @@ struct LayerInputs {
 
 class LayerHarness {
  public:
+  // One thread unless asked: so small a step is mostly waiting for the others.
   LayerHarness(const std::string& spec, const AttentionShape& shape, DType kv_type,
-               std::shared_ptr<const Calibration> calibration = nullptr)
+               std::shared_ptr<const Calibration> calibration = nullptr, int threads = 1)
       : shape_(shape),
+        context_(threads),
         method_(make_method(parse_attention_spec(spec), {.shape = shape, .calibration = std::move(calibration)})),
         cache_({.layers = 1,
                 .kv_heads = shape.kv_heads,
@@ -84,7 +86,7 @@ class LayerHarness {
   }
 
   AttentionShape shape_;
-  Context context_{2};
+  Context context_;
   std::unique_ptr<Method> method_;
   KvCache cache_;
   KvCache::SequenceId id_;

@@ -20,7 +20,7 @@ constexpr int kColumns = 12, kChosen = 20, kSink = 3, kRecent = 9;
 constexpr AttentionShape kShape{.layers = 1, .heads = kHeads, .kv_heads = kKvHeads, .head_dim = kDim, .width = 8};
 
 struct Bed : LayerHarness {
-  Bed(const std::string& spec, DType kv_type) : LayerHarness(spec, kShape, kv_type) {}
+  Bed(const std::string& spec, DType kv_type) : LayerHarness(spec, kShape, kv_type, nullptr, 2) {}
 
   // Appends `count` random tokens and gives what they attend to, [count, H, D].
   std::vector<float> step(int32_t count, unsigned seed, std::vector<float>* queries = nullptr) {
