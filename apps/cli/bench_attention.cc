@@ -60,7 +60,8 @@ nlohmann::json to_json(const BenchSelectionResult& r) {
           {"attend_bytes", r.attend_bytes},
           {"score_gigabytes_per_second", gigabytes(r.score_bytes, r.score_seconds)},
           {"attend_gigabytes_per_second", gigabytes(r.attend_bytes, r.attend_seconds)},
-          {"probe_gigabytes_per_second", r.probe_bytes_per_second * 1e-9}};
+          {"probe_gigabytes_per_second", r.probe_bytes_per_second * 1e-9},
+          {"row_probe_gigabytes_per_second", r.row_probe_bytes_per_second * 1e-9}};
 }
 
 // Methods side by side; the first of them is what the others are compared with.
@@ -87,6 +88,9 @@ void run_methods(const AttentionBenchOptions& o, const Context& context, nlohman
                r.attend_seconds * 1e6, static_cast<double>(r.score_bytes) * 1e-6,
                json["score_gigabytes_per_second"].get<double>(), static_cast<double>(r.attend_bytes) * 1e-6,
                json["attend_gigabytes_per_second"].get<double>());
+    if (r.name == o.attention.back())
+      fmt::print("{:>8} memory: {:.1f} GB/s in sequence, {:.1f} GB/s of rows that lie apart as chosen ones do\n",
+                 r.context, r.probe_bytes_per_second * 1e-9, r.row_probe_bytes_per_second * 1e-9);
   }
 }
 

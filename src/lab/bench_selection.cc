@@ -26,6 +26,8 @@ std::vector<BenchSelectionResult> at_context(const Context& context, const Bench
                                              const std::vector<BenchedMethod>& methods, DramProbe& probe) {
   const int64_t layer_bytes = row_bytes(o.kv_type, int64_t{2} * o.head_dim) * o.kv_heads * length;
   const auto layers = static_cast<int>(std::clamp<int64_t>(kWorkingSet / layer_bytes, 1, 1024));
+  const int64_t row =
+      std::max<int64_t>(row_bytes(o.kv_type, int64_t{2} * o.head_dim) / 128 * 128, 128);  // for the probe
   const AttentionShape shape{1, o.heads, o.kv_heads, o.head_dim, o.heads * o.head_dim};
   const KvShape kv{.layers = layers,
                    .kv_heads = o.kv_heads,
@@ -39,10 +41,11 @@ std::vector<BenchSelectionResult> at_context(const Context& context, const Bench
     benches.push_back(std::make_unique<LayerBench>(context, *m.method, shape, kv, length));
   std::vector<Samples> samples(methods.size());
   std::vector<LayerTimes> last(methods.size());
-  std::vector<double> rates;
+  std::vector<double> rates, row_rates;
   for (int i = 0; i <= o.repetitions; ++i) {  // the first round only warms up
-    if (i == 1) samples.assign(methods.size(), {}), rates.clear();
+    if (i == 1) samples.assign(methods.size(), {}), rates.clear(), row_rates.clear();
     rates.push_back(probe.read());
+    row_rates.push_back(probe.read_rows(row));
     for (size_t m = 0; m < methods.size(); ++m) {
       const LayerTimes t = last[m] = benches[m]->decode(length);
       samples[m].total.push_back(t.total), samples[m].score.push_back(t.score);
@@ -61,7 +64,8 @@ std::vector<BenchSelectionResult> at_context(const Context& context, const Bench
                        .score_bytes = last[m].score_bytes,
                        .attend_bytes = last[m].attend_bytes,
                        .append_seconds = median(samples[m].append),
-                       .probe_bytes_per_second = median(rates)});
+                       .probe_bytes_per_second = median(rates),
+                       .row_probe_bytes_per_second = median(row_rates)});
   return results;
 }
 

@@ -31,6 +31,7 @@ struct BenchSelectionResult {
   int64_t score_bytes = 0, attend_bytes = 0;                         // read by ranking, by exact attention
   double append_seconds = 0;                                         // of one token, K, V and side data
   double probe_bytes_per_second = 0;                                 // DRAM reads, the median of the same run
+  double row_probe_bytes_per_second = 0;                             // the same of rows of K and V that lie apart
 };
 
 // For each context the methods in their order, timed in turn. Throws kInvalidArgument, kOutOfMemory.

@@ -16,6 +16,9 @@ class DramProbe {
 
   // Reads it all once with every thread; bytes per second.
   double read();
+  // Reads rows of `row_bytes` (a multiple of 128) that lie apart, one in sixteen on average, in ascending order and
+  // asked for ahead: as selected tokens are read. Bytes per second.
+  double read_rows(int64_t row_bytes);
 
  private:
   const Context& context_;
