@@ -26,13 +26,20 @@ class Number(float):
         return format(self / 1e6, form[1:]) if form.startswith("M") else super().__format__(form)
 
 
+def cell(form, values):
+    try:
+        return form.format_map(values)
+    except KeyError:  # not every row has every number
+        return ""
+
+
 def render(path, columns):
     result = json.loads((ROOT / path).read_text())
     pairs = [line.split(" = ", 1) for line in columns.strip().splitlines()]
     lines = [[heading.strip() for heading, _ in pairs], ["---"] * len(pairs)]
     for row in result["results"]:
         values = {key: Number(value) if isinstance(value, float) else value for key, value in row.items()}
-        lines.append([form.strip().format_map(values) for _, form in pairs])
+        lines.append([cell(form.strip(), values) for _, form in pairs])
     table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     return f"{table}\n<sub>{result['machine']}; `{result.get('command', path)}` at {result['commit']}, {result['date']}</sub>\n"
 
