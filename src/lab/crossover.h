@@ -7,10 +7,10 @@
 
 namespace lowkey {
 
-// The smallest power of two from 512 on, at most `longest`, from which a decoding step of one layer is at least 3 %
+// The smallest power of two from 4096 on, at most `longest`, from which a decoding step of one layer is at least 3 %
 // faster; 2 * longest when none is. Throws as make_method does, and kOutOfMemory.
 int64_t measure_crossover(const Context&, const AttentionSpec&, const MethodInputs&, DType kv_type,
-                          int64_t longest = 4096);
+                          int64_t longest = 8192);
 
 // The same spec with min=... as measured, when the method has a minimum that is to be measured (min not given, or
 // min=auto).
