@@ -43,6 +43,22 @@ class Threads {
     });
   }
 
+  // f(begin, end, thread): [0, n) in contiguous pieces cut at multiples of grain, handed out in order, each a share of
+  // what is left: long at first, short at the end, so that a slower core does less.
+  template <typename F>
+  void guided(int64_t n, int64_t grain, F&& f) const noexcept {
+    const int64_t pieces = (n + grain - 1) / grain;
+    std::atomic<int64_t> next{0};
+    each([&](int thread) {
+      for (int64_t first = next.load(std::memory_order_relaxed); first < pieces;) {
+        const int64_t taken = std::max<int64_t>(1, (pieces - first) / (2 * count_));
+        if (!next.compare_exchange_weak(first, first + taken, std::memory_order_relaxed)) continue;
+        f(first * grain, std::min(n, (first + taken) * grain), thread);
+        first = next.load(std::memory_order_relaxed);
+      }
+    });
+  }
+
   // f(i, thread) for i in [0, n), handed out one at a time: for pieces of unequal cost.
   template <typename F>
   void dynamic(int64_t n, F&& f) const noexcept {

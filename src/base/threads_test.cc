@@ -25,6 +25,20 @@ TEST(Threads, SplitCoversEverythingOnceInGrains) {
   }
 }
 
+TEST(Threads, GuidedCoversEverythingOnceInGrains) {
+  for (int count : {1, 2, 3, 7}) {
+    const Threads threads(count);
+    for (int64_t n : {0, 1, 5, 64, 1000}) {
+      std::vector<std::atomic<int>> hits(static_cast<size_t>(n));
+      threads.guided(n, 8, [&](int64_t begin, int64_t end, int) {
+        EXPECT_EQ(begin % 8, 0);
+        for (int64_t i = begin; i < end; ++i) ++hits[static_cast<size_t>(i)];
+      });
+      for (auto& h : hits) ASSERT_EQ(h.load(), 1);
+    }
+  }
+}
+
 TEST(Threads, DynamicCoversEverythingOnce) {
   const Threads threads(4);
   std::vector<std::atomic<int>> hits(1000);

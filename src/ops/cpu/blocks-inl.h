@@ -154,7 +154,22 @@ HWY_INLINE Block load_block<DType::kQ6_K>(const uint8_t* row, int64_t b) {
   return block;
 }
 
-#endif  // HWY_TARGET
+#endif  // HWY_TARGET == HWY_SCALAR
+
+#if HWY_TARGET <= HWY_AVX3
+
+// The scales of as many blocks, from b on, as a vector has lanes: one by one they cost as much as the products.
+template <DType kType>
+HWY_INLINE VF load_scales(const uint8_t* row, int64_t b) {
+  static_assert(kType == DType::kQ8_0 || kType == DType::kQ4_0, "blocks that begin with their scale");
+  constexpr int kStride = kType == DType::kQ8_0 ? 34 : 18;
+  const auto* first = reinterpret_cast<const int32_t*>(row + b * kStride);
+  const V32 words = hn::GatherOffset(D32(), first, hn::Mul(hn::Iota(D32(), 0), hn::Set(D32(), kStride)));
+  const auto bits = hn::TruncateTo(hn::Rebind<uint16_t, DF>(), hn::BitCast(hn::RebindToUnsigned<D32>(), words));
+  return hn::PromoteTo(DF(), hn::BitCast(hn::Rebind<hwy::float16_t, DF>(), bits));
+}
+
+#endif  // HWY_TARGET <= HWY_AVX3
 
 }  // namespace lowkey::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -58,8 +58,8 @@ void matmul_parts(const Context& context, View x, const MatmulPart* parts, int c
   if (quantised) {
     for (int64_t t = 0; t < rows; ++t) quantize_activations(x.f32_row(t), q + t * depth, scale + t * blocks, depth);
   }
-  constexpr int64_t kGrain = 4;
-  context.threads.split(outputs, kGrain, [&](int64_t begin, int64_t end, int) {
+  constexpr int64_t kGrain = 16;  // rows of w: time enough to be worth handing out
+  context.threads.guided(outputs, kGrain, [&](int64_t begin, int64_t end, int) {
     constexpr int64_t kStep = 16;  // rows of w that stay in cache while all rows of x pass
     for (int64_t n = begin; n < end; n += kStep) {
       for (int64_t t = 0; t < rows; t += kGemvRows) {
