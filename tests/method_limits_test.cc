@@ -26,10 +26,25 @@ std::vector<int32_t> random_tokens(size_t count, unsigned seed) {
   return ids;
 }
 
-std::unique_ptr<Method> method(const std::string& spec) {
-  static const auto calibration =
+std::shared_ptr<const Calibration> calibration() {
+  static const auto fitted =
       std::make_shared<const Calibration>(fit_online(Context(2), tiny_model(), random_tokens(1000, 5)));
-  return make_method(parse_attention_spec(spec), {.shape = tiny_model().shape().attention, .calibration = calibration});
+  return fitted;
+}
+
+std::unique_ptr<Method> method(const std::string& spec) {
+  return make_method(parse_attention_spec(spec),
+                     {.shape = tiny_model().shape().attention, .calibration = calibration()});
+}
+
+// "auto" with these for the layers, in turn.
+std::unique_ptr<Method> method_of_layers(const std::vector<std::string>& specs) {
+  auto tuned = std::make_shared<Calibration>(*calibration());
+  tuned->profile.emplace();
+  for (size_t l = 0; l < static_cast<size_t>(tuned->layers); ++l)
+    tuned->profile->layers.push_back(specs[l % specs.size()]);
+  return make_method(parse_attention_spec("auto"),
+                     {.shape = tiny_model().shape().attention, .calibration = std::move(tuned)});
 }
 
 struct Layout {
@@ -91,15 +106,18 @@ class Batch {
 };
 
 // A prompt and eight decoding steps: all logits.
-std::vector<float> answer(const std::string& spec, Layout layout, size_t prompt = 300, size_t chunk = 512) {
-  const auto m = method(spec);
-  Batch batch(*m, layout);
+std::vector<float> answer(const Method& m, Layout layout, size_t prompt = 300, size_t chunk = 512) {
+  Batch batch(m, layout);
   std::vector<float> all = batch.read(random_tokens(prompt, 1), chunk);
   for (int32_t id : random_tokens(8, 2)) {
     const std::vector<float> logits = batch.decode({&id, 1});
     all.insert(all.end(), logits.begin(), logits.end());
   }
   return all;
+}
+
+std::vector<float> answer(const std::string& spec, Layout layout, size_t prompt = 300, size_t chunk = 512) {
+  return answer(*method(spec), layout, prompt, chunk);
 }
 
 // Everything that ranks tokens, with settings that select at 300 tokens.
@@ -155,6 +173,14 @@ TEST_P(MethodLimits, EverythingSelectedEqualsDense) {
   }
   EXPECT_EQ(answer("streaming:recent=400", GetParam()), dense);
   EXPECT_EQ(answer("streaming:recent=all", GetParam()), dense);
+}
+
+TEST_P(MethodLimits, LayersOfTheirOwnEqualDenseWhenEachDoes) {
+  const std::vector<float> dense = answer("dense", GetParam());
+  const auto everything = method_of_layers({"loki:min=0,index=bits:96,k=all", "topk:k=400", "sparq:k=all", "dense"});
+  EXPECT_EQ(answer(*everything, GetParam()), dense);
+  EXPECT_EQ(answer(*everything, GetParam(), 300, 37), answer("dense", GetParam(), 300, 37));
+  EXPECT_NE(answer(*method_of_layers({"dense", "loki:min=0,index=bits:96,k=8,sink=1,recent=4"}), GetParam()), dense);
 }
 
 TEST_P(MethodLimits, UnlimitedH2oEqualsDense) {

@@ -59,7 +59,8 @@ nlohmann::json calibration_facts(const Calibration& c) {
           {"texts", std::move(texts)},
           {"ranks", std::move(ranks)},
           {"codebooks", std::move(codebooks)},
-          {"statistics", c.statistics.has_value()}};
+          {"statistics", c.statistics.has_value()},
+          {"profile", c.profile ? nlohmann::json(c.profile->layers) : nlohmann::json()}};
 }
 
 void print_ranks(const Calibration& c) {

@@ -90,6 +90,11 @@ void inspect_calibration(const InspectOptions& o) {
       if (books.basis == kind) bits += fmt::format(" {}", books.bits);
     fmt::print("{:<26}{}\n", fmt::format("codebooks, {} basis", name(kind)), bits.empty() ? " none" : bits);
   }
+  if (calibration.profile) {
+    fmt::print("{:<26} {}\n", "profile (auto)", printable(calibration.profile->about, 300));
+    for (size_t l = 0; l < calibration.profile->layers.size(); ++l)
+      fmt::print("{:<26} {}\n", fmt::format("  layer {}", l), printable(calibration.profile->layers[l]));
+  }
   fmt::print("\n");
   print_ranks(calibration);
 }

@@ -16,6 +16,7 @@ constexpr const char* kFooter = R"(Examples:
   lowkey convert path/to/hugging-face-folder -o model.gguf --type q8_0
   lowkey calibrate model.gguf --text books.txt --tokens 300000 -o model.calibration.safetensors
   lowkey eval model.gguf --text book.txt --context 2048
+  lowkey tune model.gguf --text book.txt --max-loss 0.5%
   lowkey bench decode model.gguf --depth 0,32768
 
 MODEL is a .gguf file or a Hugging Face folder (config.json, safetensors, tokenizer.json).
@@ -32,6 +33,7 @@ int run(int argc, char** argv) {
   lowkey::cli::add_convert(app);
   lowkey::cli::add_calibrate(app);
   lowkey::cli::add_eval(app);
+  lowkey::cli::add_tune(app);
   lowkey::cli::add_bench(app);
   try {
     app.parse(argc, argv);

@@ -12,6 +12,7 @@ void add_inspect(CLI::App&);
 void add_convert(CLI::App&);
 void add_calibrate(CLI::App&);
 void add_eval(CLI::App&);
+void add_tune(CLI::App&);
 void add_bench(CLI::App&);
 void add_bench_attention(CLI::App& bench);  // below bench
 

@@ -61,6 +61,12 @@ struct CalibrationText {
   std::string hash;  // FNV-1a, hexadecimal
 };
 
+// A method for each layer, as `lowkey tune` chose them (layered.h).
+struct Profile {
+  std::vector<std::string> layers;  // [L] specs
+  std::string about;                // how it was found, for people
+};
+
 struct Calibration {
   std::string model;  // its fingerprint
   int layers = 0, kv_heads = 0, head_dim = 0;
@@ -72,6 +78,7 @@ struct Calibration {
   std::vector<float> mean;                         // [L, KH, D] of keys after RoPE
   std::array<KeyBasis, kBasisKinds.size()> bases;  // by BasisKind
   std::vector<Codebooks> codebooks;
+  std::optional<Profile> profile;
   std::optional<KeyStatistics> statistics;  // what merges with others; a small file does without
 
   // Throw kNotFound, kCorruptFile (wrong shape, NaN, a basis that is not orthogonal or not its partner's inverse, a

@@ -1,4 +1,5 @@
 // Calibration from a safetensors file. Nothing in it is believed before it is checked.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -69,6 +70,19 @@ class Reader {
       LK_REQUIRE(sound, kCorruptFile, "{}: metadata texts, each must have name, bytes and hash", place_);
       c_.texts.push_back({text["name"], text["bytes"], text["hash"]});
     }
+    if (file_.metadata().contains("profile")) profile();
+  }
+
+  void profile() {
+    const nlohmann::json json = parse_json(word("profile"), place_ + ": metadata profile");
+    const auto is_text = [](const nlohmann::json& j) { return j.is_string(); };
+    const bool sound = json.is_object() && json.contains("about") && json["about"].is_string() &&
+                       json.contains("layers") && json["layers"].is_array() &&
+                       json["layers"].size() == static_cast<size_t>(c_.layers) &&
+                       std::all_of(json["layers"].begin(), json["layers"].end(), is_text);
+    LK_REQUIRE(sound, kCorruptFile, "{}: metadata profile, must have a text about it and a method for each of {} layers",
+               place_, c_.layers);
+    c_.profile = Profile{.layers = json["layers"], .about = json["about"]};
   }
 
   // ---- tensors

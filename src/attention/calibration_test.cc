@@ -92,6 +92,15 @@ TEST_F(CalibrationFile, IsReadBackAsItWas) {
     EXPECT_EQ(read.statistics->post_covariance[i], static_cast<float>(calibration_.statistics->post_covariance[i]));
 }
 
+TEST_F(CalibrationFile, KeepsTheProfile) {
+  calibration_.profile = Profile{.layers = {"dense", "loki:index=pq:16,k=1/8"}, .about = "8 windows of a \"book\""};
+  calibration_.save(file());
+  const Calibration read = Calibration::load(file());
+  ASSERT_TRUE(read.profile.has_value());
+  EXPECT_EQ(read.profile->layers, calibration_.profile->layers);
+  EXPECT_EQ(read.profile->about, calibration_.profile->about);
+}
+
 TEST_F(CalibrationFile, IsForOneModel) {
   EXPECT_NO_THROW(calibration_.require_model("a-model", "file"));
   EXPECT_THROW(calibration_.require_model("another", "file"), Error);
@@ -144,6 +153,10 @@ TEST_F(CalibrationFile, RefusesOtherWords) {
   expect_refused([](Content& c) { c.metadata["tokens"] = "99999999999999999999"; }, kCorrupt, "tokens");
   expect_refused([](Content& c) { c.metadata["texts"] = "[{}]"; }, kCorrupt, "texts");
   expect_refused([](Content& c) { c.metadata["texts"] = "["; }, kCorrupt, "texts");
+  for (const char* profile :
+       {"[", "{}", R"({"about": "", "layers": ["dense"]})", R"({"about": "", "layers": ["dense", 1]})",
+        R"({"about": 1, "layers": ["dense", "dense"]})"})
+    expect_refused([&](Content& c) { c.metadata["profile"] = profile; }, kCorrupt, "profile");
 }
 
 TEST(FitCalibration, IsTheSameOnAnyNumberOfThreads) {

@@ -52,6 +52,9 @@ class Writer {
     nlohmann::json texts = nlohmann::json::array();
     for (const CalibrationText& t : c_.texts) texts.push_back({{"name", t.name}, {"bytes", t.bytes}, {"hash", t.hash}});
     m["texts"] = texts.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    if (!c_.profile) return;
+    const nlohmann::json profile{{"layers", c_.profile->layers}, {"about", c_.profile->about}};
+    m["profile"] = profile.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
 
   void basis(BasisKind kind) {

@@ -9,6 +9,7 @@
 #include "attention/dense.h"
 #include "attention/exact_topk.h"
 #include "attention/h2o.h"
+#include "attention/layered.h"
 #include "attention/loki.h"
 #include "attention/quest.h"
 #include "attention/sparq.h"
@@ -42,6 +43,7 @@ const Entry kMethods[] = {
      false,
      {},
      [](const AttentionSpec&, const MethodInputs&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
+    {"auto", false, true, false, {"min", "prefill"}, Layered::make},
     {"loki", true, true, false, {"form", "d", "index", "basis", "rope"}, Loki::make},
     {"h2o",
      false,
@@ -72,9 +74,14 @@ std::vector<std::string_view> keys_of(const Entry& method) {
   return keys;
 }
 
+bool has_key(const Entry& method, std::string_view key) {
+  const std::vector<std::string_view> known = keys_of(method);
+  return std::find(known.begin(), known.end(), key) != known.end();
+}
+
 void check_key(const Entry& method, std::string_view key) {
   const std::vector<std::string_view> known = keys_of(method);
-  if (std::find(known.begin(), known.end(), key) != known.end()) return;
+  if (has_key(method, key)) return;
   throw Error(ErrorKind::kInvalidArgument,
               fmt::format("[attention] {} has no setting '{}'; it has: {}", method.name, key,
                           known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
@@ -122,17 +129,19 @@ AttentionSpec parse_attention_spec(std::string_view text) {
   return spec;
 }
 
+bool has_setting(const AttentionSpec& spec, std::string_view key) { return has_key(find_method(spec.name), key); }
+
 bool needs_calibration(const AttentionSpec& spec) { return find_method(spec.name).calibration; }
 
 bool has_measured_minimum(const AttentionSpec& spec) {
   const auto form = spec.settings.find("form");
+  if (spec.name == "auto") return true;
   return spec.name == "loki" && (form == spec.settings.end() || form->second != "paper");
 }
 
 AttentionSpec with_every_row(AttentionSpec spec) {
-  const std::vector<std::string_view> known = keys_of(find_method(spec.name));
   if (spec.name == "h2o" || spec.cache) return spec;  // is run a token at a time, once the prompt has been read
-  if (std::find(known.begin(), known.end(), "prefill") != known.end()) spec.settings["prefill"] = "all";
+  if (has_setting(spec, "prefill")) spec.settings["prefill"] = "all";
   return spec;
 }
 

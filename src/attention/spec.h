@@ -27,6 +27,9 @@ AttentionSpec parse_attention_spec(std::string_view text);
 // evaluate. A method that evicts stays as it is: whoever judges it feeds one token at a time (Method::evicts).
 AttentionSpec with_every_row(AttentionSpec);
 
+// Whether the method has such a setting.
+bool has_setting(const AttentionSpec&, std::string_view key);
+
 // Whether the method works from what a calibration learned of the model's keys.
 bool needs_calibration(const AttentionSpec&);
 

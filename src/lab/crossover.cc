@@ -1,7 +1,9 @@
 #include "lab/crossover.h"
 
 #include <algorithm>
+#include <map>
 
+#include "attention/calibration.h"
 #include "lab/layer_bench.h"
 
 namespace lowkey {
@@ -41,12 +43,29 @@ int64_t measure_crossover(const Context& context, const AttentionSpec& spec, con
   return crossover;
 }
 
+namespace {
+
+// What is timed for a spec: of a profile the method that most layers have, but for those that read everything.
+AttentionSpec timed(const AttentionSpec& spec, const MethodInputs& inputs) {
+  if (spec.name != "auto" || inputs.calibration == nullptr || !inputs.calibration->profile) return spec;
+  std::map<std::string, int> layers;
+  for (const std::string& text : inputs.calibration->profile->layers)
+    if (text != "dense") ++layers[text];
+  if (layers.empty()) return parse_attention_spec("dense");
+  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
+  return parse_attention_spec(std::max_element(layers.begin(), layers.end(), fewer)->first);
+}
+
+}  // namespace
+
 AttentionSpec with_measured_minimum(const Context& context, const AttentionSpec& spec, const MethodInputs& inputs,
                                     DType kv_type) {
   const auto given = spec.settings.find("min");
   if (!has_measured_minimum(spec) || (given != spec.settings.end() && given->second != "auto")) return spec;
+  const AttentionSpec subject = timed(spec, inputs);
+  if (!has_measured_minimum(subject)) return spec;
   AttentionSpec measured = spec;
-  measured.settings["min"] = std::to_string(measure_crossover(context, spec, inputs, kv_type));
+  measured.settings["min"] = std::to_string(measure_crossover(context, subject, inputs, kv_type));
   return measured;
 }
 

@@ -1,0 +1,190 @@
+#include "lab/tune.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "attention/calibration.h"
+#include "attention/layered.h"
+#include "base/error.h"
+#include "lab/choose_layers.h"
+
+namespace lowkey {
+namespace {
+
+// Bounds on the sum of KL that profiles are made for, as multiples of the loss allowed: sums of single layers and the
+// whole agree within a factor of two or so, and so do KL and the rise of perplexity.
+constexpr double kBudgets[] = {0.125, 0.18, 0.25, 0.35, 0.5, 0.71, 1, 1.4, 2, 2.8, 4};
+
+using Shared = std::shared_ptr<const Method>;
+
+class Tuner {
+ public:
+  Tuner(const Context& context, const Model& model, const MethodInputs& inputs, const TuneOptions& options,
+        const TuneProgress& progress)
+      : context_(context), model_(model), inputs_(inputs), options_(options), progress_(progress) {
+    result_.candidates.emplace_back("dense");
+    for (const std::string& spec : options.candidates) result_.candidates.push_back(spec);
+    for (const std::string& text : result_.candidates) {
+      AttentionSpec spec = with_every_row(parse_attention_spec(text));
+      if (has_measured_minimum(spec)) spec.settings.insert_or_assign("min", "0");
+      candidates_.push_back(make_method(spec, inputs));
+      always_.push_back(always_read(spec));
+    }
+  }
+
+  TuneResult run(std::span<const int32_t> stream) {
+    const std::span<const int32_t> seen = stream.first(stream.size() / 2), unseen = stream.subspan(stream.size() / 2);
+    measure_candidates(seen);
+    try_profiles(seen);
+    check(unseen);
+    return std::move(result_);
+  }
+
+ private:
+  size_t layers() const { return static_cast<size_t>(inputs_.shape.layers); }
+  size_t count() const { return candidates_.size(); }
+
+  // One method for all layers, or for one of them.
+  Shared profile(const std::vector<int>& chosen) const {
+    std::vector<Shared> made;
+    for (int c : chosen) made.push_back(candidates_[static_cast<size_t>(c)]);
+    return std::make_shared<Layered>(std::move(made));
+  }
+  Shared alone(size_t layer, size_t candidate) const {
+    std::vector<int> chosen(layers(), 0);
+    chosen[layer] = static_cast<int>(candidate);
+    return profile(chosen);
+  }
+
+  std::vector<AgreementSummary> measure(const std::string& stage, std::span<const ComparedMethod> methods,
+                                        std::span<const int32_t> stream) const {
+    bool stopped = false;
+    const auto windows = agreement(context_, model_, methods, stream, options_.windows,
+                                   [&](int64_t done, int64_t total, std::string_view what) {
+                                     stopped |= !progress_(stage, done, total, what);
+                                     return !stopped;
+                                   });
+    LK_REQUIRE(!stopped, kInvalidArgument, "[tune] interrupted, nothing was found yet");
+    std::vector<AgreementSummary> summaries;
+    for (const auto& w : windows) summaries.push_back(summarise(w));
+    return summaries;
+  }
+
+  TuneMeasure to_measure(const AgreementSummary& s) const {
+    const Observation& o = s.observed;
+    const double per_pair = static_cast<double>(inputs_.shape.kv_heads * inputs_.shape.layers) / double(o.pairs);
+    const auto token = static_cast<double>(2 * row_bytes(options_.windows.kv_type, inputs_.shape.head_dim));
+    const double bytes = (static_cast<double>(o.read) * token + static_cast<double>(o.index_bytes)) * per_pair;
+    return {.bytes = bytes, .kl = s.kl.mean, .increase = s.increase};
+  }
+
+  bool acceptable(const TuneMeasure& m) const { return m.increase.high <= 100 * options_.max_loss; }
+
+  void measure_candidates(std::span<const int32_t> stream) {
+    std::vector<ComparedMethod> methods;
+    std::vector<Shared> kept;
+    for (size_t c = 0; c < count(); ++c)
+      methods.push_back({.name = result_.candidates[c], .method = candidates_[c].get(), .always = always_[c]});
+    for (size_t l = 0; l < layers(); ++l) {
+      for (size_t c = 1; c < count(); ++c) {
+        kept.push_back(alone(l, c));
+        methods.push_back({.name = fmt::format("layer {}: {}", l, result_.candidates[c]),
+                           .method = kept.back().get(),
+                           .always = always_[c]});
+      }
+    }
+    const std::vector<AgreementSummary> found = measure("measuring", methods, stream);
+    for (size_t c = 0; c < count(); ++c) result_.uniform.push_back(to_measure(found[c]));
+    result_.uniform[0].increase = {};  // dense beside itself
+    for (size_t l = 0, next = count(); l < layers(); ++l) {
+      result_.kl.emplace_back(count(), 0.0);
+      for (size_t c = 1; c < count(); ++c) result_.kl[l][c] = std::max(found[next++].kl.mean, 0.0);
+    }
+    for (size_t c = 1; c < count(); ++c)
+      if (acceptable(result_.uniform[c]) && result_.uniform[c].bytes < result_.uniform[best_uniform()].bytes)
+        result_.best_uniform = static_cast<int>(c);
+  }
+
+  size_t best_uniform() const { return static_cast<size_t>(result_.best_uniform); }
+
+  void try_profiles(std::span<const int32_t> stream) {
+    std::vector<LayerChoice> choices;
+    for (size_t l = 0; l < layers(); ++l)
+      for (size_t c = 0; c < count(); ++c)
+        choices.push_back({.cost = result_.uniform[c].bytes / static_cast<double>(layers()), .loss = result_.kl[l][c]});
+    std::vector<Shared> made;
+    std::vector<ComparedMethod> methods;
+    for (double multiple : kBudgets) {
+      TuneTrial trial{.budget = multiple * options_.max_loss, .layers = {}, .measured = {}};
+      trial.layers = choose_layers(choices, inputs_.shape.layers, trial.budget);
+      if (!result_.trials.empty() && result_.trials.back().layers == trial.layers) continue;
+      made.push_back(profile(trial.layers));
+      methods.push_back({.name = fmt::format("profile {}", made.size()), .method = made.back().get(), .always = {}});
+      result_.trials.push_back(std::move(trial));
+    }
+    const std::vector<AgreementSummary> found = measure("profiles", methods, stream);
+    double least = result_.uniform[0].bytes;
+    for (size_t t = 0; t < found.size(); ++t) {
+      result_.trials[t].measured = to_measure(found[t]);
+      const TuneMeasure& m = result_.trials[t].measured;
+      if (acceptable(m) && m.bytes < least) least = m.bytes, result_.best_trial = static_cast<int>(t);
+    }
+  }
+
+  void check(std::span<const int32_t> stream) {
+    const std::vector<int> dense(layers(), 0);
+    const Shared found =
+        profile(result_.best_trial < 0 ? dense : result_.trials[static_cast<size_t>(result_.best_trial)].layers);
+    const ComparedMethod methods[] = {{.name = "the profile", .method = found.get(), .always = {}},
+                                      {.name = result_.candidates[best_uniform()],
+                                       .method = candidates_[best_uniform()].get(),
+                                       .always = always_[best_uniform()]}};
+    const std::vector<AgreementSummary> summaries = measure("check", methods, stream);
+    result_.checked = to_measure(summaries[0]);
+    result_.uniform_checked = to_measure(summaries[1]);
+  }
+
+  const Context& context_;
+  const Model& model_;
+  const MethodInputs& inputs_;
+  const TuneOptions& options_;
+  const TuneProgress& progress_;
+  std::vector<Shared> candidates_;  // [N]
+  std::vector<AlwaysRead> always_;  // [N]
+  TuneResult result_;
+};
+
+}  // namespace
+
+std::vector<std::string> TuneResult::layers() const {
+  std::vector<std::string> specs(kl.size(), candidates[0]);
+  if (best_trial < 0) return specs;
+  const std::vector<int>& chosen = trials[static_cast<size_t>(best_trial)].layers;
+  for (size_t l = 0; l < specs.size(); ++l) specs[l] = candidates[static_cast<size_t>(chosen[l])];
+  return specs;
+}
+
+std::vector<std::string> default_candidates(const MethodInputs& inputs) {
+  std::vector<std::string> specs{"streaming:sink=4,recent=256"};
+  const int dim = inputs.shape.head_dim;
+  for (int bits : {dim / 2, dim}) {
+    const bool fitted =
+        inputs.calibration && inputs.calibration->find_codebooks(best_basis(bits, dim), bits) != nullptr;
+    for (const char* k : {"1/4", "1/8", "1/16", "1/32", "1/64"})
+      specs.push_back(fmt::format("loki:index={}:{},k={}", fitted ? "pq" : "bits", bits, k));
+  }
+  return specs;
+}
+
+TuneResult tune(const Context& context, const Model& model, const MethodInputs& inputs, std::span<const int32_t> stream,
+                const TuneOptions& options, const TuneProgress& progress) {
+  LK_REQUIRE(!options.candidates.empty(), kInvalidArgument, "[tune] no candidates, must be at least one");
+  LK_REQUIRE(options.max_loss > 0 && options.max_loss <= 1, kInvalidArgument,
+             "[tune] max_loss = {}, must be above 0 and at most 1", options.max_loss);
+  LK_REQUIRE(options.windows.windows >= 2, kInvalidArgument, "[tune] {} windows, must be 2 or more for an interval",
+             options.windows.windows);
+  return Tuner(context, model, inputs, options, progress).run(stream);
+}
+
+}  // namespace lowkey
