@@ -54,6 +54,27 @@ class LayerHarness {
     cache_.evict(id_, method_->kept({.length = cache_.length(id_), .seen = cache_.position(id_), .count = count}));
     return out;
   }
+  // Appends one token; what it reads, and the part of attention that the ranking thinks is in it.
+  struct Choice {
+    std::vector<std::vector<int32_t>> ids;  // of each list; empty: everything
+    std::vector<float> mass;
+  };
+  Choice choose(LayerInputs x) {
+    Choice choice;
+    if (!cache_.grow(id_, 1)) throw std::length_error("the cache of the test is full");
+    with_step(1, [&](LayerStep step) {
+      step.estimates = true;
+      const View q = f32_view(x.q.data(), {1, shape_.heads, shape_.head_dim});
+      method_->append(step, {.q = q,
+                             .k = f32_view(x.k.data(), {1, shape_.kv_heads, shape_.head_dim}),
+                             .v = f32_view(x.v.data(), {1, shape_.kv_heads, shape_.head_dim})});
+      const Selection selection = method_->select(step, q);
+      for (const TokenList& list : selection.tokens)
+        choice.ids.emplace_back(list.ids, list.ids + (list.ids != nullptr ? list.count : 0));
+      if (selection.mass) choice.mass.assign(selection.mass.f32(), selection.mass.f32() + selection.mass.elements());
+    });
+    return choice;
+  }
   // Moves rows (from, to) in every head, then keeps the first `keep`.
   void evict(const std::vector<std::pair<int64_t, int64_t>>& moves, int64_t keep) {
     with_step(0, [&](const LayerStep& step) {

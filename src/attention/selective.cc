@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
+#include "ops/group_keys.h"
 #include "ops/select_tokens.h"
 
 namespace lowkey {
@@ -94,11 +96,23 @@ Selection Selective::select(const LayerStep& step, View q) const {
   rows.ids = {ids, count * static_cast<size_t>(rows.lists)};
   selection.tokens = {lists, static_cast<size_t>(tokens * rows.lists)};
   if (notes()) selection.notes = step.frame.take_f32({tokens, step.shape.heads});
+  if (step.estimates) {
+    selection.mass = step.frame.take_f32({tokens * rows.lists});
+    std::fill_n(selection.mass.f32(), tokens * rows.lists, 1.f);
+  }
   rank(step, rows, lists, selection);
   return selection;
 }
 
 namespace {
+
+// What part of the sum of 2^key the list holds; keys of [0, count) are overwritten: ids ascend, so none too early.
+float share_of(float* keys, int64_t length, const TokenList& list) {
+  if (list.ids == nullptr) return 1;
+  const float all = log2_sum(keys, length);
+  for (int64_t i = 0; i < list.count; ++i) keys[i] = keys[list.ids[i]];
+  return std::exp2(std::min(log2_sum(keys, list.count) - all, 0.f));
+}
 
 // The ids of units become those of their tokens, in place, from the last to the first.
 TokenList expand(TokenList list, int unit, int64_t length, int32_t* ids) {
@@ -148,6 +162,9 @@ void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, 
                                  .lists = {chosen, static_cast<size_t>(pairs)}});
     for (int64_t i = 0; i < pairs; ++i) {
       const int64_t row = rows.at[static_cast<size_t>(first + i / rows.lists)];
+      if (selection.mass)
+        selection.mass.f32()[row * rows.lists + i % rows.lists] =
+            share_of(keys.f32() + i * most_units, lengths[i], chosen[i]);
       lists[row * rows.lists + i % rows.lists] =
           expand(chosen[i], unit(), kv[i / rows.lists].length, ids[static_cast<size_t>(i)]);
     }
