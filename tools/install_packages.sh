@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build="g++ cmake ninja-build pkg-config ccache libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
-       libfmt-dev libpcre2-dev libutf8proc-dev libgtest-dev"
+       libfmt-dev libpcre2-dev libutf8proc-dev libgtest-dev libjs-chart.js"
 bench="git python3"
 fuzz="clang-19 libclang-rt-19-dev"  # clang's sanitizers
 check="clang-format-19 git python3"
