@@ -176,11 +176,18 @@ TEST_P(MethodLimits, EverythingSelectedEqualsDense) {
 }
 
 TEST_P(MethodLimits, LayersOfTheirOwnEqualDenseWhenEachDoes) {
-  const std::vector<float> dense = answer("dense", GetParam());
-  const auto everything = method_of_layers({"loki:min=0,index=bits:96,k=all", "topk:k=400", "sparq:k=all", "dense"});
-  EXPECT_EQ(answer(*everything, GetParam()), dense);
-  EXPECT_EQ(answer(*everything, GetParam(), 300, 37), answer("dense", GetParam(), 300, 37));
-  EXPECT_NE(answer(*method_of_layers({"dense", "loki:min=0,index=bits:96,k=8,sink=1,recent=4"}), GetParam()), dense);
+  const std::vector<float> dense = answer("dense", GetParam()), in_chunks = answer("dense", GetParam(), 300, 37);
+  const std::string wide = "loki:min=0,index=bits:96,k=all", narrow = "loki:min=0,index=bits:48,k=all";
+  for (const auto& layers :
+       {std::vector{wide, narrow}, {narrow, wide}, {wide, "sparq:k=all"}, {"topk:k=400", "dense"}}) {
+    EXPECT_EQ(answer(*method_of_layers(layers), GetParam()), dense) << layers[0] << " " << layers[1];
+    EXPECT_EQ(answer(*method_of_layers(layers), GetParam(), 300, 37), in_chunks) << layers[0] << " " << layers[1];
+  }
+  // A layer chooses the same tokens whatever the side data of the other needs.
+  const std::string few = "loki:min=0,index=bits:48,k=8,sink=1,recent=4";
+  const std::vector<float> alone = answer(*method_of_layers({few, "dense"}), GetParam());
+  EXPECT_EQ(answer(*method_of_layers({few, wide}), GetParam()), alone);
+  EXPECT_NE(alone, dense);
 }
 
 TEST_P(MethodLimits, UnlimitedH2oEqualsDense) {

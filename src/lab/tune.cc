@@ -35,7 +35,8 @@ class Tuner {
 
   TuneResult run(std::span<const int32_t> stream) {
     const std::span<const int32_t> seen = stream.first(stream.size() / 2), unseen = stream.subspan(stream.size() / 2);
-    measure_candidates(seen);
+    measure_uniform(seen);
+    measure_layers(seen);
     try_profiles(seen);
     check(unseen);
     return std::move(result_);
@@ -58,13 +59,15 @@ class Tuner {
   }
 
   std::vector<AgreementSummary> measure(const std::string& stage, std::span<const ComparedMethod> methods,
-                                        std::span<const int32_t> stream) const {
+                                        std::span<const int32_t> stream, int64_t count) const {
+    AgreementOptions options = options_.windows;
+    options.windows = count;
     bool stopped = false;
-    const auto windows = agreement(context_, model_, methods, stream, options_.windows,
-                                   [&](int64_t done, int64_t total, std::string_view what) {
-                                     stopped |= !progress_(stage, done, total, what);
-                                     return !stopped;
-                                   });
+    const auto windows =
+        agreement(context_, model_, methods, stream, options, [&](int64_t done, int64_t total, std::string_view what) {
+          stopped |= !progress_(stage, done, total, what);
+          return !stopped;
+        });
     LK_REQUIRE(!stopped, kInvalidArgument, "[tune] interrupted, nothing was found yet");
     std::vector<AgreementSummary> summaries;
     for (const auto& w : windows) summaries.push_back(summarise(w));
@@ -81,11 +84,22 @@ class Tuner {
 
   bool acceptable(const TuneMeasure& m) const { return m.increase.high <= 100 * options_.max_loss; }
 
-  void measure_candidates(std::span<const int32_t> stream) {
+  void measure_uniform(std::span<const int32_t> stream) {
     std::vector<ComparedMethod> methods;
-    std::vector<Shared> kept;
     for (size_t c = 0; c < count(); ++c)
       methods.push_back({.name = result_.candidates[c], .method = candidates_[c].get(), .always = always_[c]});
+    for (const AgreementSummary& s : measure("everywhere", methods, stream, options_.windows.windows))
+      result_.uniform.push_back(to_measure(s));
+    result_.uniform[0].increase = {};  // dense beside itself
+    for (size_t c = 1; c < count(); ++c)
+      if (acceptable(result_.uniform[c]) && result_.uniform[c].bytes < result_.uniform[best_uniform()].bytes)
+        result_.best_uniform = static_cast<int>(c);
+  }
+
+  // What a layer's KL is worth is clear from fewer windows than whether perplexity rises.
+  void measure_layers(std::span<const int32_t> stream) {
+    std::vector<ComparedMethod> methods;
+    std::vector<Shared> kept;
     for (size_t l = 0; l < layers(); ++l) {
       for (size_t c = 1; c < count(); ++c) {
         kept.push_back(alone(l, c));
@@ -94,16 +108,12 @@ class Tuner {
                            .always = always_[c]});
       }
     }
-    const std::vector<AgreementSummary> found = measure("measuring", methods, stream);
-    for (size_t c = 0; c < count(); ++c) result_.uniform.push_back(to_measure(found[c]));
-    result_.uniform[0].increase = {};  // dense beside itself
-    for (size_t l = 0, next = count(); l < layers(); ++l) {
+    const int64_t few = std::max<int64_t>(2, options_.windows.windows / 3);
+    const std::vector<AgreementSummary> found = measure("layer by layer", methods, stream, few);
+    for (size_t l = 0, next = 0; l < layers(); ++l) {
       result_.kl.emplace_back(count(), 0.0);
       for (size_t c = 1; c < count(); ++c) result_.kl[l][c] = std::max(found[next++].kl.mean, 0.0);
     }
-    for (size_t c = 1; c < count(); ++c)
-      if (acceptable(result_.uniform[c]) && result_.uniform[c].bytes < result_.uniform[best_uniform()].bytes)
-        result_.best_uniform = static_cast<int>(c);
   }
 
   size_t best_uniform() const { return static_cast<size_t>(result_.best_uniform); }
@@ -123,7 +133,7 @@ class Tuner {
       methods.push_back({.name = fmt::format("profile {}", made.size()), .method = made.back().get(), .always = {}});
       result_.trials.push_back(std::move(trial));
     }
-    const std::vector<AgreementSummary> found = measure("profiles", methods, stream);
+    const std::vector<AgreementSummary> found = measure("profiles", methods, stream, options_.windows.windows);
     double least = result_.uniform[0].bytes;
     for (size_t t = 0; t < found.size(); ++t) {
       result_.trials[t].measured = to_measure(found[t]);
@@ -140,7 +150,7 @@ class Tuner {
                                       {.name = result_.candidates[best_uniform()],
                                        .method = candidates_[best_uniform()].get(),
                                        .always = always_[best_uniform()]}};
-    const std::vector<AgreementSummary> summaries = measure("check", methods, stream);
+    const std::vector<AgreementSummary> summaries = measure("check", methods, stream, options_.windows.windows);
     result_.checked = to_measure(summaries[0]);
     result_.uniform_checked = to_measure(summaries[1]);
   }

@@ -1,7 +1,8 @@
 // tune: which setting each layer should have, so that a step reads least while perplexity rises by no more than it may.
 //
-// 1. Every candidate is measured in all layers at once (what one setting for all costs and loses) and in each layer
-//    alone with the others dense (how sensitive that layer is): agreement.h, on the same windows.
+// 1. Every candidate is measured in all layers at once (what one setting for all costs and loses) and, on a third of
+// the
+//    windows, in each layer alone with the others dense (how sensitive that layer is): agreement.h.
 // 2. For several bounds on the sum of the layers' KL, choose_layers.h picks the cheapest candidates; each such profile
 //    is measured as a whole, and the cheapest whose loss is small enough, confidence interval and all, is taken.
 // 3. It is measured again on windows that had no part in this, beside the best setting for all layers.
@@ -50,8 +51,8 @@ struct TuneResult {
 // first and last tokens alone.
 std::vector<std::string> default_candidates(const MethodInputs&);
 
-// `stage` of the progress: "measuring", "profiles", "check". Throws kInvalidArgument (candidates, a stream too short
-// for the windows; progress that returned false, since there is nothing to return).
+// `stage` of the progress: "everywhere", "layer by layer", "profiles", "check". Throws kInvalidArgument (candidates, a
+// stream too short for the windows; progress that returned false, since there is nothing to return).
 using TuneProgress = std::function<bool(const std::string& stage, int64_t done, int64_t total, std::string_view what)>;
 TuneResult tune(const Context&, const Model&, const MethodInputs&, std::span<const int32_t> stream, const TuneOptions&,
                 const TuneProgress&);

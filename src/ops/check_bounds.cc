@@ -17,8 +17,8 @@ void check_bounds(std::string_view op, const KeyBounds& bounds, const KvPages& k
   LK_REQUIRE(bounds.plane >= 0 && bounds.plane < KvPages::kMaxPlanes && kv.planes[plane].base != nullptr,
              kInvalidArgument, "[{}] plane={}, the cache has none there", op, bounds.plane);
   const int64_t wanted = KeyBounds::page_bytes(kv.dtype, kv.head_dim, kv.page_tokens, block);
-  LK_REQUIRE(kv.planes[plane].page_bytes == wanted, kInvalidArgument, "[{}] plane of {} bytes a page, must be {}", op,
-             kv.planes[plane].page_bytes, wanted);
+  LK_REQUIRE(kv.planes[plane].page_bytes >= wanted, kInvalidArgument,
+             "[{}] plane of {} bytes a page, must be {} or more", op, kv.planes[plane].page_bytes, wanted);
 }
 
 }  // namespace lowkey

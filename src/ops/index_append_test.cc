@@ -166,7 +166,7 @@ TEST(IndexAppendDoor, RefusesNonsense) {
   refuses([](IndexAppendArgs& a, Heads&) { a.plane = -1; });
   refuses([](IndexAppendArgs& a, Heads&) { a.kv.length = 2; });
   refuses([](IndexAppendArgs& a, Heads&) { a.kv.page_tokens = 32; });
-  refuses([](IndexAppendArgs& a, Heads&) { a.kv.planes[kTestPlane].page_bytes += 32; });
+  refuses([](IndexAppendArgs& a, Heads&) { a.kv.planes[kTestPlane].page_bytes -= 32; });
   refuses([](IndexAppendArgs& a, Heads&) { a.k.shape[2] = 32; });
   refuses([](IndexAppendArgs& a, Heads&) { a.k.dtype = DType::kF16; });
   refuses([](IndexAppendArgs&, Heads& heads) { heads[1].nibbles = heads[1].nibbles.subspan(1); });

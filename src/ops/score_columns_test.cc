@@ -187,7 +187,7 @@ TEST(ColumnsDoor, RefusesNonsense) {
   refuses([](ScoreColumnsArgs& a, Kv&) { a.keys.shape[2] = 3; });
   refuses([](ScoreColumnsArgs& a, Kv&) { a.q.shape[2] = 48; });
   refuses([](ScoreColumnsArgs& a, Kv&) { a.scores.shape[1] = 2; });
-  refuses([](ScoreColumnsArgs&, Kv& kv) { kv[1].planes[kPlane].page_bytes += 2; });
+  refuses([](ScoreColumnsArgs&, Kv& kv) { kv[1].planes[kPlane].page_bytes -= 2; });
   refuses([](ScoreColumnsArgs&, Kv& kv) { kv[0].page_tokens = 32; });
   EXPECT_THROW(columns_append(context, {.kv = rows.kv[0], .tokens = 301, .plane = kPlane}), Error);
 }

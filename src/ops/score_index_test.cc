@@ -171,7 +171,7 @@ TEST_P(ScoreIndex, TablesHoldTheScoresAndTheScanAddsThemUp) {
   std::vector<float> work(static_cast<size_t>(index_table_floats(group, c.rank, nibbles)));
   std::vector<uint8_t> entries(static_cast<size_t>(group * slots * 16));
   std::vector<int32_t> offsets(static_cast<size_t>(slots)), tops(static_cast<size_t>(group));
-  IndexTables tables{group, slots, entries.data(), offsets.data(), tops.data(), 0};
+  IndexTables tables{group, slots, entries.data(), offsets.data(), tops.data(), 0, 0};
   build_tables(head, batch.q.data(), 0.7f, work.data(), tables);
 
   const int64_t length = c.lengths[0], stride = (length + 63) / 64 * 64;

@@ -122,7 +122,7 @@ TEST(ValueSumsDoor, RefusesNonsense) {
   refuses([](MeanValuesArgs& a, Kv&) { a.means.shape[2] = 48; });
   refuses([](MeanValuesArgs& a, Kv&) { a.kv = a.kv.first(2); });
   refuses([](MeanValuesArgs&, Kv& kv) { kv[1].length = 0; });
-  refuses([](MeanValuesArgs&, Kv& kv) { kv[1].planes[kPlane].page_bytes += 64; });
+  refuses([](MeanValuesArgs&, Kv& kv) { kv[1].planes[kPlane].page_bytes -= 64; });
   EXPECT_THROW(value_sums_append(context, {.kv = rows.kv[0], .tokens = 301, .plane = kPlane}), Error);
 }
 

@@ -100,6 +100,7 @@ void build_tables(const IndexHead& head, const float* q, float scale, float* wor
   }
   Order order;
   t.step = fill_bundles(widest.data(), nibbles, order);
+  t.tile_bytes = static_cast<int>(KeyIndex::page_bytes(nibbles, kIndexTileTokens));
   const float inverse = 1.f / t.step;
   std::fill_n(t.tops, t.heads, 0);
   for (int s = 0; s < t.slots; ++s) {
@@ -239,8 +240,7 @@ void scan_index(const IndexScan& s) {
   constexpr int64_t kAhead = 4096;                   // bytes of codes asked for before they are needed
   const IndexTables& t = *s.tables;
   const KvPages& kv = *s.kv;
-  const int64_t page_bytes = kv.planes[static_cast<size_t>(s.plane)].page_bytes;
-  const int64_t bytes = page_bytes * kIndexTileTokens / kv.page_tokens;
+  const int64_t bytes = t.tile_bytes;
   const int64_t ahead = std::max<int64_t>(1, kAhead / bytes) * kIndexTileTokens;
   const auto tile = [&](int64_t at) {
     return kv.plane_page(s.plane, s.head, at / kv.page_tokens) + at % kv.page_tokens / kIndexTileTokens * bytes;

@@ -23,6 +23,7 @@ struct IndexTables {
   int32_t* offsets;  // [slots]: where in a tile the nibble of a slot lies
   int32_t* tops;     // [heads]: no sum of a head is larger
   float step;        // > 0, the same for all heads
+  int tile_bytes;    // of the codes of kIndexTileTokens tokens
 };
 
 constexpr int64_t index_slots(int64_t nibbles) { return (nibbles + kIndexBundle - 1) / kIndexBundle * kIndexBundle; }
@@ -30,7 +31,7 @@ constexpr int64_t index_table_floats(int64_t heads, int64_t rank, int64_t nibble
   return 4 * (rank + 1) + 17 * heads * nibbles;
 }
 
-// q: [heads, D]; scale includes log2(e). Sets offsets, tops, step and entries. work: [index_table_floats].
+// q: [heads, D]; scale includes log2(e). Sets offsets, tops, step, tile_bytes and entries. work: [index_table_floats].
 void build_tables(const IndexHead&, const float* q, float scale, float* work, IndexTables&) noexcept;
 
 // Tokens [begin, end) of a KV head; begin a multiple of kIndexTileTokens.
