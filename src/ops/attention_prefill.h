@@ -1,6 +1,7 @@
-// attention_prefill: T consecutive query tokens of one sequence, causal: row i, at position S - T + i, reads the
-// tokens up to and including its own. Exact online softmax over blocks of keys (Milakov & Gimelshein 2018;
-// Dao et al. 2022), so memory beyond the output is a few blocks per thread whatever S is.
+// attention_prefill: T consecutive query tokens of one sequence. Causal: row i, at position S - T + i, reads the
+// tokens up to and including its own. Not causal: every row reads all S keys, of which it need not be one. Exact online
+// softmax over blocks of keys (Milakov & Gimelshein 2018; Dao et al. 2022), so memory beyond the output is a few
+// blocks per thread whatever S is.
 #pragma once
 
 #include "base/context.h"
@@ -11,9 +12,10 @@ namespace lowkey {
 
 struct AttentionPrefillArgs {
   View q;       // [T, H, D] f32, rotated; head h reads KV head h / (H / KH)
-  KvPages kv;   // length = S, the T tokens already appended
+  KvPages kv;   // length = S; causal: the T tokens already appended
   float scale;  // of the scores, usually 1 / sqrt(D)
   View out;     // [T, H, D] f32
+  bool causal = true;
 };
 
 void attention_prefill(const Context&, const AttentionPrefillArgs&);

@@ -38,6 +38,12 @@ struct Prompt {
     };
     return {.q = view(q), .kv = kv, .scale = scale, .out = view(out)};
   }
+  // All rows read all keys.
+  AttentionPrefillArgs whole(std::vector<float>& out, int64_t begin, int64_t end) {
+    AttentionPrefillArgs a = args(out, begin, end);
+    a.kv.length = sequence.kv().length, a.causal = false;
+    return a;
+  }
   std::vector<float> run(int threads, int64_t chunk) {
     std::vector<float> out(q.size(), -7.f);
     const Context context(threads);
@@ -46,13 +52,13 @@ struct Prompt {
   }
   // With 16-bit caches AMX multiplies numbers rounded to bf16; f32 caches keep f32 precision everywhere.
   double eps() const { return active_isa() == Isa::kAmx && shape.dtype != DType::kF32 ? kEpsBf16 : kEpsF32; }
-  void expect_within_bound(std::vector<float> out) {
+  void expect_within_bound(std::vector<float> out, bool causal = true) {
     std::vector<float> exact(q.size());
-    ref::attention_prefill(args(exact, 0, tokens));
+    ref::attention_prefill(causal ? args(exact, 0, tokens) : whole(exact, 0, tokens));
     std::vector<double> bound(static_cast<size_t>(shape.dim));
     for (int64_t r = 0; r < tokens * shape.heads; ++r) {
       KvPages kv = sequence.kv();
-      kv.length -= tokens - 1 - r / shape.heads;
+      if (causal) kv.length -= tokens - 1 - r / shape.heads;
       const int head = static_cast<int>(r % shape.heads) / (shape.heads / shape.kv_heads);
       attention_bound(kv, head, {}, q.data() + r * shape.dim, scale, eps(), bound.data());
       for (int d = 0; d < shape.dim; ++d) {
@@ -115,6 +121,44 @@ TEST_P(AttentionPrefill, ExtremeScores) {
   prompt.expect_within_bound(prompt.run(2, prompt.tokens));
   std::fill(prompt.q.begin(), prompt.q.end(), -300.f);
   prompt.expect_within_bound(prompt.run(2, prompt.tokens));
+}
+
+TEST_P(AttentionPrefill, NotCausalEveryRowReadsAllKeys) {
+  Prompt prompt(shape(), 30);
+  const auto run = [&](int threads, int64_t chunk) {
+    std::vector<float> out(prompt.q.size(), -7.f);
+    for (int64_t t = 0; t < prompt.tokens; t += chunk)
+      attention_prefill(Context(threads), prompt.whole(out, t, std::min(t + chunk, prompt.tokens)));
+    return out;
+  };
+  const std::vector<float> out = run(2, prompt.tokens);
+  prompt.expect_within_bound(out, /*causal=*/false);
+  EXPECT_EQ(out, run(1, prompt.tokens));
+  EXPECT_EQ(out, run(2, 1));
+  EXPECT_EQ(out, run(3, 7));
+}
+
+// The queries need not be among the keys: more of them than keys, as against a few principal keys.
+TEST_P(AttentionPrefill, NotCausalMoreQueriesThanKeys) {
+  Prompt prompt(shape(), 20);
+  KvPages few = prompt.sequence.kv();
+  few.length = std::min<int64_t>(3, few.length);
+  std::vector<float> out(prompt.q.size()), rows(prompt.q.size());
+  const Context context(2);
+  AttentionPrefillArgs args = prompt.whole(out, 0, prompt.tokens);
+  args.kv = few;
+  attention_prefill(context, args);
+  ref::attention_prefill(
+      {args.q, few, args.scale, View{rows.data(), DType::kF32, {prompt.tokens, shape().heads, shape().dim}}, false});
+  std::vector<double> bound(static_cast<size_t>(shape().dim));
+  for (int64_t r = 0; r < prompt.tokens * shape().heads; ++r) {
+    const int head = static_cast<int>(r % shape().heads) / (shape().heads / shape().kv_heads);
+    attention_bound(few, head, {}, prompt.q.data() + r * shape().dim, prompt.scale, prompt.eps(), bound.data());
+    for (int d = 0; d < shape().dim; ++d) {
+      const auto i = static_cast<size_t>(r * shape().dim + d);
+      ASSERT_LE(std::abs(double{out[i]} - rows[i]), bound[static_cast<size_t>(d)] + kEpsF32 * std::abs(rows[i]));
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionPrefill,

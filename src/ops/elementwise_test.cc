@@ -1,4 +1,5 @@
-// The light ops: rmsnorm, swiglu, add, softmax, logsumexp, embed, each against its reference on every instruction set.
+// The light ops: rmsnorm, layernorm, swiglu, gelu, add, softmax, logsumexp, embed, each against its reference on every
+// instruction set.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +11,8 @@
 #include "base/isa.h"
 #include "ops/add.h"
 #include "ops/embed.h"
+#include "ops/gelu.h"
+#include "ops/layernorm.h"
 #include "ops/quantize.h"
 #include "ops/rmsnorm.h"
 #include "ops/softmax.h"
@@ -60,6 +63,69 @@ TEST(Rmsnorm, AgreesWithTheReference) {
   });
 }
 
+TEST(Layernorm, AgreesWithTheReferenceFarFromZeroToo) {
+  const Context context(2);
+  for_all([&](Shape s) {
+    for (float offset : {0.f, 2.f, -300.f}) {
+      std::vector<float> x = random_values(s.rows * s.columns, 3), gain = random_values(s.columns, 1),
+                         bias = random_values(s.columns, 2), want(x.size());
+      for (float& v : x) v += offset;
+      std::vector<float> out = x;
+      const View gain_view = f32_view(gain.data(), {s.columns}), bias_view = f32_view(bias.data(), {s.columns});
+      ref::layernorm({f32_view(x.data(), {s.rows, s.columns}), gain_view, bias_view, 1e-5f,
+                      f32_view(want.data(), {s.rows, s.columns})});
+      const View in_place = f32_view(out.data(), {s.rows, s.columns});
+      layernorm(context, {in_place, gain_view, bias_view, 1e-5f, in_place});
+      // The mean errs by about sqrt(C) roundings of the mean |x| and shifts every element; that, and the square root of
+      // a sum without cancellation, are then multiplied by gain / deviation.
+      const double roundings = 4 + std::sqrt(static_cast<double>(s.columns));
+      for (int64_t r = 0; r < s.rows; ++r) {
+        double size = 0, mean = 0, squares = 0;
+        for (int64_t c = 0; c < s.columns; ++c) mean += x[r * s.columns + c] / static_cast<double>(s.columns);
+        for (int64_t c = 0; c < s.columns; ++c) size += std::fabs(x[r * s.columns + c]);
+        for (int64_t c = 0; c < s.columns; ++c) squares += std::pow(x[r * s.columns + c] - mean, 2);
+        const double scale = 1 / std::sqrt(squares / static_cast<double>(s.columns) + 1e-5);
+        const double shift = roundings * kEpsilon * size / static_cast<double>(s.columns) * scale;
+        for (int64_t c = 0; c < s.columns; ++c) {
+          const size_t i = static_cast<size_t>(r * s.columns + c);
+          const double unit = std::fabs(x[i] - mean) * scale;
+          // The variance is taken about the mean as it came out, which adds the square of the shift.
+          const double bound = std::fabs(gain[c]) * (shift + unit * (roundings * kEpsilon + shift * shift)) +
+                               2 * kEpsilon * std::fabs(want[i]) + kEpsilon * std::fabs(bias[c]);
+          ASSERT_LE(std::fabs(out[i] - want[i]), bound) << s.columns << " columns about " << offset;
+        }
+      }
+    }
+  });
+}
+
+TEST(Gelu, AgreesWithTheReferenceInPlaceToo) {
+  const Context context(2);
+  for_all([&](Shape s) {
+    std::vector<float> x = random_values(s.rows * s.columns, 3), want(x), out(x);
+    ref::gelu({f32_view(x.data(), {s.rows, s.columns}), f32_view(want.data(), {s.rows, s.columns})});
+    const View in_place = f32_view(out.data(), {s.rows, s.columns});
+    gelu(context, {in_place, in_place});
+    for (size_t i = 0; i < out.size(); ++i) {
+      // The exponent x^2 / 2 rounds twice, the polynomial and exp() err by some ulps.
+      const double bound = kEpsilon * (10 + double{x[i]} * x[i]) * std::fabs(want[i]) + 1e-36;
+      ASSERT_LE(std::fabs(out[i] - want[i]), bound) << x[i];
+    }
+  });
+}
+
+TEST(Gelu, IsQuietAtTheEnds) {
+  const Context context(1);
+  float x[] = {-INFINITY, -1000.f, -13.f, -0.f, 0.f, 1000.f, INFINITY, NAN}, out[8];
+  gelu(context, {f32_view(x, {1, 8}), f32_view(out, {1, 8})});
+  for (int i = 0; i < 3; ++i) EXPECT_NEAR(out[i], 0, 1e-35) << x[i];
+  EXPECT_EQ(out[3], 0);
+  EXPECT_EQ(out[4], 0);
+  EXPECT_EQ(out[5], 1000.f);
+  EXPECT_EQ(out[6], INFINITY);
+  EXPECT_TRUE(std::isnan(out[7]));
+}
+
 TEST(Swiglu, AgreesWithTheReferenceInPlaceToo) {
   const Context context(2);
   for_all([&](Shape s) {
@@ -95,6 +161,16 @@ TEST(Add, AddsEveryElement) {
     std::vector<float> x = random_values(s.rows * s.columns, 1), y = random_values(s.rows * s.columns, 5), want(x);
     for (size_t i = 0; i < x.size(); ++i) want[i] += y[i];
     add(context, {f32_view(x.data(), {s.rows, s.columns}), f32_view(y.data(), {s.rows, s.columns})});
+    ASSERT_EQ(x, want);
+  });
+}
+
+TEST(Add, AddsARowToEveryRow) {
+  const Context context(2);
+  for_all([&](Shape s) {
+    std::vector<float> x = random_values(s.rows * s.columns, 1), y = random_values(s.columns, 5), want(x);
+    for (size_t i = 0; i < x.size(); ++i) want[i] += y[i % y.size()];
+    add(context, {f32_view(x.data(), {s.rows, s.columns}), f32_view(y.data(), {s.columns})});
     ASSERT_EQ(x, want);
   });
 }
@@ -157,6 +233,9 @@ TEST(Elementwise, RefuseAtTheDoor) {
   const int32_t high[] = {2}, low[] = {-1};
   EXPECT_THROW(add(context, {two, other}), Error);
   EXPECT_THROW(add(context, {two, bytes}), Error);
+  EXPECT_THROW(add(context, {two, f32_view(b, {2})}), Error);
+  EXPECT_THROW(layernorm(context, {two, f32_view(b, {4}), f32_view(b, {3}), 1e-5f, two}), Error);
+  EXPECT_THROW(gelu(context, {two, other}), Error);
   EXPECT_THROW(rmsnorm(context, {two, other, 1e-5f, two}), Error);
   EXPECT_THROW(swiglu(context, {two, other, two}), Error);
   EXPECT_THROW(softmax(context, {two, 0.f}), Error);

@@ -1,16 +1,20 @@
 set(LINEAR_SOURCES
   cpu/add.cc
   cpu/embed.cc
+  cpu/gelu.cc
   cpu/gemm.cc
   cpu/gemm_amx.cc
   cpu/gemm_f32.cc
   cpu/gemm_i16.cc
   cpu/gemv.cc
+  cpu/layernorm.cc
   cpu/matmul.cc
   cpu/quantize.cc
   cpu/rmsnorm.cc
   cpu/softmax.cc
   cpu/swiglu.cc
+  ref/gelu.cc
+  ref/layernorm.cc
   ref/matmul.cc
   ref/quantize.cc
   ref/rmsnorm.cc

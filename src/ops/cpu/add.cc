@@ -32,10 +32,15 @@ namespace lowkey {
 HWY_EXPORT(add_span);
 
 void add(const Context& context, const AddArgs& a) {
-  LK_REQUIRE(a.x.dtype == DType::kF32 && a.y.dtype == DType::kF32 && a.x.shape == a.y.shape, kInvalidArgument,
-             "[add] x {} and y {}, must be f32 of one shape", a.x.describe(), a.y.describe());
-  share_rows(context.threads, a.x.rows(), a.x.columns(), [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(add_span)(a.x.f32_row(begin), a.y.f32_row(begin), (end - begin) * a.x.columns());
+  const int64_t columns = a.x.columns();
+  const bool one_row = a.y.rank == 1 && a.y.columns() == columns && a.x.rank > 1;
+  LK_REQUIRE(a.x.dtype == DType::kF32 && a.y.dtype == DType::kF32 && (one_row || a.x.shape == a.y.shape),
+             kInvalidArgument, "[add] x {} and y {}, must be f32 of one shape, or y a row of x", a.x.describe(),
+             a.y.describe());
+  share_rows(context.threads, a.x.rows(), columns, [&](int64_t begin, int64_t end) {
+    if (!one_row)
+      return HWY_DYNAMIC_DISPATCH(add_span)(a.x.f32_row(begin), a.y.f32_row(begin), (end - begin) * columns);
+    for (int64_t t = begin; t < end; ++t) HWY_DYNAMIC_DISPATCH(add_span)(a.x.f32_row(t), a.y.f32(), columns);
   });
 }
 

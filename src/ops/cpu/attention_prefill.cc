@@ -14,9 +14,10 @@ namespace {
 
 void check(const AttentionPrefillArgs& a) {
   check_kv("attention_prefill", a.kv);
-  LK_REQUIRE(a.q.rank == 3 && a.q.dtype == DType::kF32 && a.q.dim(0) >= 1 && a.q.dim(0) <= a.kv.length,
-             kInvalidArgument, "[attention_prefill] q={}, must be f32 [T, H, D] with 1 <= T <= {}", a.q.describe(),
-             a.kv.length);
+  LK_REQUIRE(a.q.rank == 3 && a.q.dtype == DType::kF32 && a.q.dim(0) >= 1, kInvalidArgument,
+             "[attention_prefill] q={}, must be f32 [T, H, D] with T >= 1", a.q.describe());
+  LK_REQUIRE(!a.causal || a.q.dim(0) <= a.kv.length, kInvalidArgument,
+             "[attention_prefill] q={}, must have T <= {}, the keys", a.q.describe(), a.kv.length);
   LK_REQUIRE(a.out.dtype == DType::kF32 && a.out.rank == 3 && a.out.shape == a.q.shape, kInvalidArgument,
              "[attention_prefill] out={}, must be shaped as q={}", a.out.describe(), a.q.describe());
   LK_REQUIRE(a.kv.head_dim == a.q.dim(2) && a.q.dim(1) % a.kv.kv_heads == 0, kInvalidArgument,

@@ -1,4 +1,4 @@
-// prefill_block: the causal attention of a run of query rows of one KV head over all keys they may see. The rows of the
+// prefill_block: the attention of a run of query rows of one KV head over all keys they may see. The rows of the
 // G query heads that share the KV head are stacked, row r = token r / G, head r % G of the group, so that
 // keys and values are converted once for all of them. attention_prefill cuts the work into such blocks.
 #pragma once
@@ -18,16 +18,17 @@ struct PrefillBlock {
 
 // A stacked row as it lies in memory, and the last key it sees.
 struct PrefillRows {
-  int64_t heads, group, dim, first_head, first_position;
+  int64_t heads, group, dim, first_head, first_position, step;
 
   PrefillRows(const AttentionPrefillArgs& a, int head)
       : heads(a.q.dim(1)),
         group(heads / a.kv.kv_heads),
         dim(a.q.dim(2)),
         first_head(head * group),
-        first_position(a.kv.length - a.q.dim(0)) {}
+        first_position(a.kv.length - (a.causal ? a.q.dim(0) : 1)),
+        step(a.causal ? 1 : 0) {}
   int64_t offset(int64_t row) const { return (row / group * heads + first_head + row % group) * dim; }  // elements
-  int64_t position(int64_t row) const { return first_position + row / group; }
+  int64_t position(int64_t row) const { return first_position + step * (row / group); }
 };
 
 // f32 arithmetic, every instruction set.
