@@ -8,6 +8,7 @@ namespace lowkey {
 class Dense final : public Method {
  public:
   Selection select(const LayerStep&, View q) const override;
+  bool bidirectional() const noexcept override { return true; }
 };
 
 }  // namespace lowkey

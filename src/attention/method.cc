@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops/add.h"
 #include "ops/attention_prefill.h"
 #include "ops/kv_append.h"
 #include "ops/matmul.h"
@@ -48,9 +49,13 @@ void Method::move_row(const LayerStep&, const KvPages& kv, int head, int64_t fro
 void Method::project(const LayerStep& step, View x, const Qkv& qkv) const {
   const int64_t rows = x.rows();
   const auto flat = [rows](View v) { return f32_view(v.f32(), {rows, v.dim(1) * v.dim(2)}); };
-  const MatmulPart parts[] = {
-      {step.projections.q, flat(qkv.q)}, {step.projections.k, flat(qkv.k)}, {step.projections.v, flat(qkv.v)}};
+  const Projections& p = step.projections;
+  const MatmulPart parts[] = {{p.q, flat(qkv.q)}, {p.k, flat(qkv.k)}, {p.v, flat(qkv.v)}};
   matmul_parts(step.context, x, parts, 3);
+  const View biases[] = {p.q_bias, p.k_bias, p.v_bias};
+  for (int i = 0; i < 3; ++i)
+    if (biases[i]) add(step.context, {parts[i].out, biases[i]});
+  if (!step.inverse_frequency) return;
   for (View rotated : {qkv.q, qkv.k})
     rope(step.context, {rotated, step.positions, step.inverse_frequency, step.rope_layout});
 }
@@ -89,7 +94,11 @@ void Method::attend(const LayerStep& step, View q, const Selection& selection, V
   for (size_t b = 0; b < step.kv.size();) {
     if (reads_all(b, row)) {  // a piece of a prompt
       const int32_t count = step.counts[b];
-      attention_prefill(step.context, {rows_of(q, row, count), step.kv[b], scale, rows_of(out, row, count)});
+      attention_prefill(step.context, {.q = rows_of(q, row, count),
+                                       .kv = step.kv[b],
+                                       .scale = scale,
+                                       .out = rows_of(out, row, count),
+                                       .causal = step.shape.causal});
       row += count, ++b;
       continue;
     }

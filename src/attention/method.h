@@ -24,13 +24,15 @@ struct AttentionShape {
   int head_dim = 0;  // D
   int width = 0;     // C
   RopeLayout rope_layout = RopeLayout::kHalf;
+  bool causal = true;  // a token reads those before it; false in encoders: all tokens of its text
 };
 
-// The weights of one layer's projections, rows as outputs.
+// The weights of one layer's projections, rows as outputs; biases are f32, or none.
 struct Projections {
   View q;  // [H * D, C]
   View k;  // [KH * D, C]
   View v;  // [KH * D, C]
+  View q_bias = {}, k_bias = {}, v_bias = {};
 };
 
 // One layer of one step: T new tokens of B sequences, the sequences one after another.
@@ -43,7 +45,7 @@ struct LayerStep {
   std::span<const KvPages> kv;         // [B]; lengths already count this step's tokens
   std::span<const int32_t> counts;     // [B]; new tokens of each sequence, T in sum
   std::span<const int32_t> positions;  // [T]
-  View inverse_frequency;              // [D / 2] f32
+  View inverse_frequency;              // [D / 2] f32, or none: positions are in x already
   RopeLayout rope_layout;
   bool estimates = false;  // whether select() should also say what its lists hold, which takes a pass over all tokens
 };
@@ -56,7 +58,7 @@ struct Qkv {
 
 // Which cached tokens each new token reads. Shared by the query heads of a KV head, or one list for each query head.
 struct Selection {
-  std::span<const TokenList> tokens;  // [T * KH] or [T * H], or empty: every token before it
+  std::span<const TokenList> tokens;  // [T * KH] or [T * H], or empty: every token that it may read
   // With LayerStep::estimates, from a method that ranks: f32, one for each list, the part of the softmax of the ranking's
   // scores that its tokens hold. What p=... goes by; shared lists count a token as the head does that wants it most.
   View mass = {};
@@ -102,14 +104,17 @@ class Method {
   // Copies the row of a token over that of another, for methods that evict. With planes: override, copy their data.
   virtual void move_row(const LayerStep&, const KvPages&, int head, int64_t from, int64_t to) const;
 
-  // x: [T, C] -> qkv, q and k rotated. Default: three products and RoPE.
+  // Whether it serves encoders too, where every token reads its whole text and the cache holds one layer at a time.
+  virtual bool bidirectional() const noexcept { return false; }
+
+  // x: [T, C] -> qkv, q and k rotated. Default: three products, their biases and RoPE.
   virtual void project(const LayerStep&, View x, const Qkv& qkv) const;
   // Writes K and V (and a method's side data) of the step's tokens. Default: ops/kv_append.
   virtual void append(const LayerStep&, const Qkv& qkv) const;
   // q: [T, H, D], rotated by position, as attend() will get it. Lists live in the step's frame.
   virtual Selection select(const LayerStep&, View q) const = 0;
   // q: [T, H, D] -> out [T, H, D]. Default: exact attention over the selection; a sequence's prompt chunk whose lists
-  // are all null attends to every token before it.
+  // are all null attends to every token that it may read.
   virtual void attend(const LayerStep&, View q, const Selection&, View out) const;
 };
 
