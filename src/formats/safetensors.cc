@@ -79,8 +79,9 @@ void Safetensors::add_shards(const fs::path& index) {
     add_file(folder / shard);
   }
   for (const auto& [tensor, shard] : shard_of)
-    LK_REQUIRE(tensors_.contains(tensor), kCorruptFile, "{}: weight_map '{}' = '{}', which does not hold it",
-               place_of(index), printable(tensor), printable(shard));
+    LK_REQUIRE(tensors_.contains(tensor) || left_out_.contains(tensor), kCorruptFile,
+               "{}: weight_map '{}' = '{}', which does not hold it", place_of(index), printable(tensor),
+               printable(shard));
 }
 
 void Safetensors::add_bytes(std::span<const std::byte> bytes, const std::string& name) {
@@ -97,6 +98,7 @@ void Safetensors::add_bytes(std::span<const std::byte> bytes, const std::string&
                printable(tensor));
   }
   metadata_.merge(content.metadata);
+  left_out_.merge(content.left_out);
 }
 
 const View* Safetensors::find(std::string_view tensor) const {

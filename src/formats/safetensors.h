@@ -1,10 +1,12 @@
 // safetensors: read one file, or the shards that a model.safetensors.index.json names. Types F32, F16, BF16
-// (and I32, I8 for side data). Every length, offset, shape and type is checked before use; no shard may lie
-// outside the folder. A scalar is read as [1].
+// (and I32, I8 for side data); tensors of I64, counters that some models keep (position_ids), are checked and left out.
+// Every length, offset, shape and type is checked before use; no shard may lie outside the folder. A scalar is read as
+// [1].
 #pragma once
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +45,7 @@ class Safetensors {
   std::vector<HugeBuffer> copies_;
   std::map<std::string, View, std::less<>> tensors_;
   std::map<std::string, std::string, std::less<>> metadata_;
+  std::set<std::string, std::less<>> left_out_;
 };
 
 }  // namespace lowkey

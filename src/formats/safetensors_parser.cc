@@ -20,6 +20,8 @@ constexpr int kMaxHeaderDepth = 8;            // a valid one has 3
 constexpr size_t kMaxTensors = 65536;
 constexpr size_t kMaxShards = 1024;
 constexpr std::string_view kSupported = "F32, F16, BF16, I32, I8";
+constexpr std::string_view kLeftOut = "I64";
+constexpr uint64_t kLeftOutBytes = 8;
 
 std::optional<DType> dtype_of(std::string_view word) {
   if (word == "F32") return DType::kF32;
@@ -58,8 +60,10 @@ class Header {
     for (const auto& [name, entry] : header_.items()) {
       if (name == "__metadata__") {
         read_metadata(entry, content);
+      } else if (const auto view = read_tensor(name, entry)) {
+        content.tensors.emplace(name, *view);
       } else {
-        content.tensors.emplace(name, read_tensor(name, entry));
+        content.left_out.insert(name);
       }
     }
     check_ranges();
@@ -76,13 +80,15 @@ class Header {
     }
   }
 
-  View read_tensor(const std::string& name, const json& entry) {
+  // None when it is checked and left out.
+  std::optional<View> read_tensor(const std::string& name, const json& entry) {
     const std::string field = place_ + ": tensor '" + printable(name) + "'";
     for (const char* part : {"dtype", "shape", "data_offsets"})
       LK_REQUIRE(entry.is_object() && entry.contains(part), kCorruptFile,
                  "{} has no '{}', must have dtype, shape and data_offsets", field, part);
     View view;
-    view.dtype = read_dtype(entry["dtype"], field);
+    const auto dtype = read_dtype(entry["dtype"], field);
+    if (dtype) view.dtype = *dtype;
     const uint64_t elements = read_shape(entry["shape"], view, field);
     const json& offsets = entry["data_offsets"];
     LK_REQUIRE(
@@ -92,20 +98,22 @@ class Header {
     LK_REQUIRE(begin <= end && end <= data_.size(), kCorruptFile,
                "{} data_offsets = [{}, {}], must rise and be <= {}, the bytes of tensor data", field, begin, end,
                data_.size());
-    const uint64_t bytes = elements * static_cast<uint64_t>(block_bytes(view.dtype));
+    const uint64_t bytes = elements * (dtype ? static_cast<uint64_t>(block_bytes(*dtype)) : kLeftOutBytes);
     LK_REQUIRE(end - begin == bytes, kCorruptFile, "{} data_offsets span {} bytes, must be {} for {}", field,
-               end - begin, bytes, view.describe());
+               end - begin, bytes, dtype ? view.describe() : fmt::format("{} of {}", elements, kLeftOut));
     view.data = const_cast<std::byte*>(data_.data() + begin);
     ranges_.push_back({begin, end, name});
-    return view;
+    return dtype ? std::optional(view) : std::nullopt;
   }
 
-  DType read_dtype(const json& entry, const std::string& field) const {
+  // None for kLeftOut.
+  std::optional<DType> read_dtype(const json& entry, const std::string& field) const {
     LK_REQUIRE(entry.is_string(), kCorruptFile, "{} dtype is {}, must be a string", field, entry.type_name());
     const auto& word = entry.get_ref<const std::string&>();
     const auto dtype = dtype_of(word);
-    LK_REQUIRE(dtype, kUnsupported, "{} dtype = '{}', must be one of {}", field, printable(word), kSupported);
-    return *dtype;
+    LK_REQUIRE(dtype || word == kLeftOut, kUnsupported, "{} dtype = '{}', must be one of {}", field, printable(word),
+               kSupported);
+    return dtype;
   }
 
   // Fills view.shape and returns the number of elements: at most the bytes of tensor data, so no product overflows.

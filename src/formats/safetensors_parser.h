@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@ namespace lowkey {
 struct SafetensorsContent {
   std::map<std::string, View, std::less<>> tensors;  // pointing into the bytes parsed, maybe askew
   std::map<std::string, std::string, std::less<>> metadata;
+  std::set<std::string, std::less<>> left_out;  // sound tensors of I64
 };
 
 // Throws kCorruptFile, kUnsupported; `name` stands for the file in errors.

@@ -36,6 +36,17 @@ TEST(Safetensors, ReadsTensorsAndMetadata) {
   EXPECT_EQ(file.find("absent"), nullptr);
 }
 
+TEST(Safetensors, WholeNumbersOf64BitsAreCheckedAndLeftOut) {
+  const auto file = [](const char* end, size_t bytes) {
+    return file_of(std::string(R"({"position_ids":{"dtype":"I64","shape":[1,2],"data_offsets":[0,)") + end + "]}}",
+                   std::string(bytes, 'x'));
+  };
+  const std::string good = file("16", 16), small = file("8", 8), cut = file("16", 8);
+  EXPECT_TRUE(Safetensors::parse(bytes_of(good), "good").tensors().empty());
+  EXPECT_THROW(Safetensors::parse(bytes_of(small), "small"), Error);
+  EXPECT_THROW(Safetensors::parse(bytes_of(cut), "cut"), Error);
+}
+
 TEST(Safetensors, AlignsWhatLiesAskew) {
   for (int spaces = 0; spaces < 8; ++spaces) {
     const std::string bytes = file_of(
