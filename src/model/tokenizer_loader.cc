@@ -5,6 +5,7 @@
 #include "model/checkpoint.h"
 #include "model/gguf_tokenizer.h"
 #include "text/tiktoken.h"
+#include "text/wordpiece_spec.h"
 
 namespace lowkey {
 namespace {
@@ -18,17 +19,26 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, failed);
 }
 
-TokenizerSpec read_json(const fs::path& path) {
+// tokenizer_config.json in the same folder, or "".
+std::string config_beside(const fs::path& path) {
   const fs::path config = path.parent_path() / "tokenizer_config.json";
-  const std::string config_text = is_there(config) ? read_text(config, kMostBytes) : "";
-  return parse_tokenizer_json(read_text(path, kMostBytes), config_text, path.string());
+  return is_there(config) ? read_text(config, kMostBytes) : "";
+}
+
+TokenizerSpec read_json(const fs::path& path) {
+  return parse_tokenizer_json(read_text(path, kMostBytes), config_beside(path), path.string());
+}
+
+TokenizerSpec read_vocabulary(const fs::path& path) {
+  return parse_wordpiece_vocabulary(read_text(path, kMostBytes), config_beside(path), path.string());
 }
 
 TokenizerSpec read_folder(const fs::path& folder) {
   if (is_there(folder / "tokenizer.json")) return read_json(folder / "tokenizer.json");
+  if (is_there(folder / "vocab.txt")) return read_vocabulary(folder / "vocab.txt");
   const fs::path ranks = folder / "tokenizer.model";
-  LK_REQUIRE(is_there(ranks), kNotFound, "[tokenizer] {}: neither tokenizer.json nor tokenizer.model, must have one",
-             folder.string());
+  LK_REQUIRE(is_there(ranks), kNotFound,
+             "[tokenizer] {}: none of tokenizer.json, vocab.txt and tokenizer.model, must have one", folder.string());
   return parse_tiktoken(read_text(ranks, kMostBytes), ranks.string());
 }
 
@@ -47,6 +57,7 @@ Tokenizer load_tokenizer(const fs::path& path) {
   std::error_code failed;
   if (fs::is_directory(path, failed)) return made(read_folder(path));
   if (path.extension() == ".json") return made(read_json(path));
+  if (path.extension() == ".txt") return made(read_vocabulary(path));
   return made(tokenizer_spec(Gguf::open(path)));
 }
 

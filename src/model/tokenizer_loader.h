@@ -7,7 +7,8 @@
 
 namespace lowkey {
 
-// `path` is a .gguf file, a Hugging Face folder (tokenizer.json, or Llama-3's tokenizer.model) or a tokenizer.json.
+// `path` is a .gguf file, a Hugging Face folder (tokenizer.json, BERT's vocab.txt or Llama-3's tokenizer.model), a
+// tokenizer.json or a vocab.txt.
 // Throws kNotFound, kCorruptFile, kUnsupported.
 Tokenizer load_tokenizer(const std::filesystem::path& path);
 

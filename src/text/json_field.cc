@@ -43,6 +43,12 @@ bool JsonField::boolean(bool otherwise) const {
   return value_->get<bool>();
 }
 
+int64_t JsonField::integer(int64_t otherwise) const {
+  if (missing()) return otherwise;
+  if (!value_->is_number_integer()) corrupt("must be a whole number");
+  return value_->get<int64_t>();
+}
+
 const json& JsonField::object() const {
   if (missing() || !value_->is_object()) corrupt("must be an object");
   return *value_;

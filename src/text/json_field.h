@@ -24,6 +24,7 @@ class JsonField {
   const std::string& text() const;
   std::string text(const std::string& otherwise) const { return missing() ? otherwise : text(); }
   bool boolean(bool otherwise) const;
+  int64_t integer(int64_t otherwise) const;
   const nlohmann::json& object() const;
   const nlohmann::json& array() const;
   bool is_text() const noexcept { return value_ != nullptr && value_->is_string(); }

@@ -16,18 +16,18 @@ struct Range {
   char32_t first, last;
 };
 
-// Characters that Unicode 10 to 15 have made combining. Hugging Face tokenizers normalises by Unicode 9, so for the ids
-// to be the same these neither move nor compose. U+11A7, which never composes, is among them because utf8proc 2.8 drops
-// it after a Hangul syllable. Ascending.
+// Characters that Unicode 10 to 15 have made combining, and one that they decompose. Hugging Face tokenizers normalises
+// by Unicode 9, so for the ids to be the same these neither move nor compose. U+11A7, which never composes, is among
+// them because utf8proc 2.8 drops it after a Hangul syllable. Ascending.
 constexpr Range kApart[] = {
     {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x11A7, 0x11A7},   {0x1715, 0x1715},   {0x1ABF, 0x1ACE},
     {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF},
     {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E},
-    {0x11839, 0x1183A}, {0x11930, 0x11930}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0},
-    {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45},
-    {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136},
-    {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
+    {0x11839, 0x1183A}, {0x11930, 0x11930}, {0x11938, 0x11938}, {0x1193D, 0x1193E}, {0x11943, 0x11943},
+    {0x119E0, 0x119E0}, {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42},
+    {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F},
+    {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
 
 bool is_apart(char32_t symbol) noexcept {
   auto range = std::lower_bound(std::begin(kApart), std::end(kApart), symbol,
@@ -90,6 +90,27 @@ std::string compose(std::string_view text) {
   }
   append_composed(&points, &composed);
   return composed;
+}
+
+std::u32string decompose(std::u32string_view symbols) {
+  std::u32string decomposed;
+  decomposed.reserve(symbols.size());
+  CodePoints points;  // of the part whose marks are not yet in order
+  const auto flush = [&] {
+    order_marks(&points);
+    decomposed.append(points.begin(), points.end());
+    points.clear();
+  };
+  for (char32_t symbol : symbols) {
+    if (!is_apart(symbol)) {
+      append_decomposed(symbol, &points);
+      continue;
+    }
+    flush();
+    decomposed.push_back(symbol);
+  }
+  flush();
+  return decomposed;
 }
 
 }  // namespace lowkey

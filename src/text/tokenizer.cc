@@ -5,11 +5,13 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "text/bert_normalizer.h"
 #include "text/bpe.h"
 #include "text/byte_alphabet.h"
 #include "text/normalize.h"
 #include "text/pretokenizer.h"
 #include "text/special_tokens.h"
+#include "text/wordpiece.h"
 
 namespace lowkey {
 namespace {
@@ -66,6 +68,12 @@ void require_ids(const TokenizerSpec& spec, const char* field, const std::vector
                spec.source, field, id, spec.tokens.size());
 }
 
+// What an ordinary token decodes to.
+std::string decoded(const std::string& token, const TokenizerSpec& spec) {
+  if (!spec.wordpiece) return from_byte_alphabet(token).value_or(token);
+  return token.starts_with(spec.wordpiece->prefix) ? token.substr(spec.wordpiece->prefix.size()) : " " + token;
+}
+
 std::vector<bool> mark(const std::vector<int32_t>& ids, size_t size) {
   std::vector<bool> marks(size);
   for (int32_t id : ids) marks[id] = true;
@@ -76,6 +84,7 @@ std::vector<bool> mark(const std::vector<int32_t>& ids, size_t size) {
 
 struct Tokenizer::Impl {
   explicit Impl(TokenizerSpec);
+  void check_ids() const;
 
   // The parts of an encode() call that go along from piece to piece.
   struct Encoding {
@@ -88,6 +97,7 @@ struct Tokenizer::Impl {
   void encode_normalized(std::string_view text, Encoding*) const;
   void encode_ordinary(std::string_view text, Encoding*) const;
   void encode_pieces(std::string_view text, Encoding*) const;
+  void encode_words(std::string_view text, Encoding* to) const { wordpiece->encode(text, &to->ids); }
   SpecialTokens matcher(bool late) const;
 
   TokenizerSpec spec;
@@ -96,9 +106,10 @@ struct Tokenizer::Impl {
   SpecialTokens early_tokens{{}}, late_tokens{{}};
   IdByText whole_pieces;  // into `bytes`; filled if spec.ignore_merges
   Bpe bpe;
+  std::optional<WordPiece> wordpiece;  // instead of bpe
 };
 
-Tokenizer::Impl::Impl(TokenizerSpec s) : spec(std::move(s)) {
+void Tokenizer::Impl::check_ids() const {
   LK_REQUIRE(spec.tokens.size() < INT32_MAX, kInvalidArgument, "[tokenizer] {}: {} tokens, must be < 2^31", spec.source,
              spec.tokens.size());
   require_ids(spec, "special", spec.special);
@@ -109,19 +120,28 @@ Tokenizer::Impl::Impl(TokenizerSpec s) : spec(std::move(s)) {
   if (spec.eos != -1) require_ids(spec, "eos", {spec.eos});
   LK_REQUIRE(!spec.add_bos || spec.bos != -1, kInvalidArgument, "[tokenizer] {}: add_bos without bos, must have one",
              spec.source);
+  LK_REQUIRE(!spec.add_eos || spec.eos != -1, kInvalidArgument, "[tokenizer] {}: add_eos without eos, must have one",
+             spec.source);
+}
 
+Tokenizer::Impl::Impl(TokenizerSpec s) : spec(std::move(s)) {
+  check_ids();
   const size_t size = spec.tokens.size();
   special = mark(spec.special, size);
   added = mark(spec.added, size);
   late = mark(spec.late, size);
   ends = mark(spec.end_ids, size);
-  IdByText ids = index_tokens(spec.tokens);
-  bpe = Bpe(find_bytes(ids, spec.source), resolve_merges(spec, ids));
+  if (spec.wordpiece) {
+    wordpiece.emplace(spec.tokens, *spec.wordpiece, spec.source);
+  } else {
+    const IdByText ids = index_tokens(spec.tokens);
+    bpe = Bpe(find_bytes(ids, spec.source), resolve_merges(spec, ids));
+  }
 
   bytes.reserve(size);
   for (size_t id = 0; id < size; ++id) {
     bool plain = special[id] || added[id];
-    bytes.push_back(plain ? spec.tokens[id] : from_byte_alphabet(spec.tokens[id]).value_or(spec.tokens[id]));
+    bytes.push_back(plain ? spec.tokens[id] : decoded(spec.tokens[id], spec));
   }
   early_tokens = matcher(false);
   late_tokens = matcher(true);
@@ -135,8 +155,11 @@ Tokenizer::Impl::Impl(TokenizerSpec s) : spec(std::move(s)) {
 SpecialTokens Tokenizer::Impl::matcher(bool want_late) const {
   std::vector<SpecialTokens::Entry> entries;
   for (size_t id = 0; id < bytes.size(); ++id)
-    if ((special[id] || added[id]) && late[id] == want_late)
-      entries.push_back({bytes[id], static_cast<int32_t>(id), special[id]});
+    if ((special[id] || added[id]) && late[id] == want_late) {
+      const bool normalised = want_late && spec.wordpiece;  // as the text is by the time they are looked for
+      entries.push_back(
+          {normalised ? bert_normalize(bytes[id], *spec.wordpiece) : bytes[id], static_cast<int32_t>(id), special[id]});
+    }
   return SpecialTokens(std::move(entries));
 }
 
@@ -151,6 +174,7 @@ void Tokenizer::Impl::split_by(const SpecialTokens& tokens, std::string_view tex
 }
 
 void Tokenizer::Impl::encode_normalized(std::string_view text, Encoding* to) const {
+  if (spec.wordpiece) return split_by(late_tokens, bert_normalize(text, *spec.wordpiece), &Impl::encode_words, to);
   if (!spec.nfc || is_ascii(text)) return split_by(late_tokens, text, &Impl::encode_ordinary, to);
   split_by(late_tokens, compose(text), &Impl::encode_ordinary, to);
 }
@@ -183,6 +207,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOption
   Impl::Encoding encoding{options, {}, {}};
   if (options.add_bos && impl_->spec.add_bos) encoding.ids.push_back(impl_->spec.bos);
   impl_->split_by(impl_->early_tokens, text, &Impl::encode_normalized, &encoding);
+  if (options.add_bos && impl_->spec.add_eos) encoding.ids.push_back(impl_->spec.eos);
   return std::move(encoding.ids);
 }
 

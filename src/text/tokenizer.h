@@ -1,9 +1,11 @@
 // Tokenizer: text <-> token ids. Byte-level BPE (GPT-2, Llama-3, Qwen2 pre-tokenizers), read from a Hugging
-// Face tokenizer.json or from the metadata of a GGUF file. Immutable once made, so threads may share it.
+// Face tokenizer.json or from the metadata of a GGUF file; WordPiece (BERT), read from tokenizer.json or vocab.txt.
+// Immutable once made, so threads may share it.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,19 +14,33 @@ namespace lowkey {
 
 enum class Pretokenizer : uint8_t { kGpt2, kLlama3, kQwen2 };
 
-// All that defines a byte-level BPE tokenizer, whatever file it came from.
+// What makes a WordPiece tokenizer: how BERT normalises a text, and cuts its words into pieces of the vocabulary.
+struct WordPieceRules {
+  bool clean = true;    // control characters go, white space becomes ' '
+  bool chinese = true;  // CJK ideographs are words of their own
+  bool accents = true;  // are taken off: decomposed, without nonspacing marks
+  bool lowercase = true;
+  std::string prefix = "##";   // of pieces that go on within a word
+  int32_t unknown = -1;        // the id of a word that cannot be cut
+  int64_t most_symbols = 100;  // a longer word is unknown
+};
+
+// All that defines a tokenizer, whatever file it came from: byte-level BPE, or with `wordpiece` a WordPiece tokenizer,
+// which has plain text in `tokens` and none of the fields marked BPE.
 struct TokenizerSpec {
   std::vector<std::string> tokens;  // [V] byte-level (GPT-2 alphabet) text of each id; special ones are plain text
-  std::vector<std::string> merges;  // "left right", best first
+  std::vector<std::string> merges;  // BPE: "left right", best first
   std::vector<int32_t> special;     // ids that are matched whole and never split; control tokens
   std::vector<int32_t> added;       // ids matched whole too, but ordinary text when decoded
   std::vector<int32_t> late;        // of these two, the ids matched only after all others and after normalising
-  Pretokenizer pretokenizer = Pretokenizer::kGpt2;
-  bool nfc = false;                  // text is brought to Unicode's composed form first (Qwen2)
-  bool ignore_merges = false;        // a piece that is a token as a whole is taken as it is (Llama-3)
-  bool add_prefix_space = false;     // a text, or what follows a token matched whole, gets a space before it
-  int32_t bos = -1, eos = -1;        // -1: none
+  std::optional<WordPieceRules> wordpiece;
+  Pretokenizer pretokenizer = Pretokenizer::kGpt2;  // BPE
+  bool nfc = false;                                 // BPE: text is brought to Unicode's composed form first (Qwen2)
+  bool ignore_merges = false;        // BPE: a piece that is a token as a whole is taken as it is (Llama-3)
+  bool add_prefix_space = false;     // BPE: a text, or what follows a token matched whole, gets a space before it
+  int32_t bos = -1, eos = -1;        // -1: none; BERT's [CLS] and [SEP]
   bool add_bos = false;              // encode() starts with bos when asked for special tokens
+  bool add_eos = false;              // and ends with eos
   std::vector<int32_t> end_ids;      // ids that end a generation: eos, end of turn
   std::string source = "tokenizer";  // the file it came from, for errors
 };
@@ -38,11 +54,12 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   struct EncodeOptions {
-    bool add_bos = true;        // if the model wants one
+    bool add_bos = true;        // special tokens around the text, those that the model wants
     bool parse_special = true;  // "<|eot_id|>" in the text becomes the token; off for text of strangers
   };
   // Any bytes are allowed: invalid UTF-8 encodes byte by byte and decodes to the same bytes
-  // (with nfc: to the composed form of the valid parts). Throws kInvalidArgument for 2 GiB or more.
+  // (with nfc: to the composed form of the valid parts). WordPiece drops what is invalid, and its way back is only
+  // readable: pieces joined by spaces. Throws kInvalidArgument for 2 GiB or more.
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const;
   std::vector<int32_t> encode(std::string_view text) const { return encode(text, EncodeOptions{}); }
 

@@ -1,5 +1,5 @@
-// parse_tokenizer_json: the parts of Hugging Face's tokenizer.json that a byte-level BPE tokenizer uses. What would
-// change the ids and is not known here is refused, never skipped.
+// parse_tokenizer_json: the parts of Hugging Face's tokenizer.json that a byte-level BPE tokenizer uses, and the
+// vocabulary of a WordPiece tokenizer. What would change the ids and is not known here is refused, never skipped.
 #include <algorithm>
 #include <array>
 
@@ -9,6 +9,7 @@
 #include "text/json_field.h"
 #include "text/pretokenizer.h"
 #include "text/tokenizer.h"
+#include "text/wordpiece_spec.h"
 
 namespace lowkey {
 namespace {
@@ -55,17 +56,12 @@ void require_default(const JsonField& field) {
   if (!field.missing() && !(field.is_text() && field.text().empty())) field.unsupported("only null is supported");
 }
 
-void read_model(const JsonField& model, Vocabulary* table, TokenizerSpec* spec) {
-  if (model["type"].text("BPE") != "BPE") model["type"].unsupported("only BPE is supported");
+void read_merges(const JsonField& model, TokenizerSpec* spec) {
   require_default(model["dropout"]);
   require_default(model["continuing_subword_prefix"]);
   require_default(model["end_of_word_suffix"]);
   if (model["byte_fallback"].boolean(false)) model["byte_fallback"].unsupported("only false is supported");
   spec->ignore_merges = model["ignore_merges"].boolean(false);
-
-  const nlohmann::json& vocabulary = model["vocab"].object();
-  table->grow(vocabulary.size());
-  for (const auto& [token, id] : vocabulary.items()) table->place(id, token, "model.vocab", false);
 
   JsonField merges = model["merges"];
   spec->merges.reserve(merges.array().size());
@@ -79,6 +75,17 @@ void read_model(const JsonField& model, Vocabulary* table, TokenizerSpec* spec) 
       spec->merges.push_back(merge.get<std::string>());
     }
   }
+}
+
+// Returns whether it is WordPiece.
+bool read_model(const JsonField& model, Vocabulary* table, TokenizerSpec* spec) {
+  const std::string type = model["type"].text("BPE");
+  if (type != "BPE" && type != "WordPiece") model["type"].unsupported("only BPE and WordPiece are supported");
+  const nlohmann::json& vocabulary = model["vocab"].object();
+  table->grow(vocabulary.size());
+  for (const auto& [token, id] : vocabulary.items()) table->place(id, token, "model.vocab", false);
+  if (type == "BPE") read_merges(model, spec);
+  return type == "WordPiece";
 }
 
 void read_added_tokens(const JsonField& added, Vocabulary* table, TokenizerSpec* spec) {
@@ -171,6 +178,15 @@ int32_t named_token(const JsonField& field, const TokenizerSpec& spec, int32_t o
   return static_cast<int32_t>(found - spec.tokens.begin());
 }
 
+// Around the vocabulary of byte-level BPE.
+void read_rules(const JsonField& root, TokenizerSpec* spec) {
+  read_normalizer(root["normalizer"], spec);
+  read_pretokenizer(root["pre_tokenizer"], spec);
+  read_post_processor(root["post_processor"], spec);
+  JsonField decoder = root["decoder"]["type"];
+  if (decoder.text() != "ByteLevel") decoder.unsupported("only ByteLevel is supported");
+}
+
 void read_config(const JsonField& config, TokenizerSpec* spec) {
   spec->bos = named_token(config["bos_token"], *spec, spec->bos);
   spec->eos = named_token(config["eos_token"], *spec, spec->eos);
@@ -186,18 +202,17 @@ TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view confi
   TokenizerSpec spec;
   spec.source = source;
   Vocabulary table(&spec);
-  read_model(root["model"], &table, &spec);
+  const bool wordpiece = read_model(root["model"], &table, &spec);
   read_added_tokens(root["added_tokens"], &table, &spec);
-  read_normalizer(root["normalizer"], &spec);
-  read_pretokenizer(root["pre_tokenizer"], &spec);
-  read_post_processor(root["post_processor"], &spec);
-  JsonField decoder = root["decoder"]["type"];
-  if (decoder.text() != "ByteLevel") decoder.unsupported("only ByteLevel is supported");
-
-  if (!config_json.empty()) {
-    const std::string config_source = "tokenizer_config.json beside " + source;
-    const nlohmann::json config = parse_json(config_json, "[tokenizer] " + config_source);
-    read_config(JsonField(config, config_source), &spec);
+  if (wordpiece) {
+    read_wordpiece(root, &spec);
+  } else {
+    read_rules(root, &spec);
+    if (!config_json.empty()) {
+      const std::string config_source = "tokenizer_config.json beside " + source;
+      const nlohmann::json config = parse_json(config_json, "[tokenizer] " + config_source);
+      read_config(JsonField(config, config_source), &spec);
+    }
   }
   spec.end_ids = find_end_ids(spec);
   return spec;
