@@ -3,6 +3,8 @@
 
   compare_tokenizers.py --binary build/tests/tokenize_lines TOKENIZER_JSON...    ids of 20,000 strings each
   compare_tokenizers.py --binary build/tests/tokenize_lines --classes            letter / number / space of all code points
+  compare_tokenizers.py --binary build/tests/tokenize_lines --bert-classes       what BERT's rules make of all code points
+  compare_tokenizers.py --binary build/tests/tokenize_lines VOCAB_TXT            a WordPiece vocabulary, a token a line
   compare_tokenizers.py --as-qwen2 OUT.json TOKENIZER_JSON                       the same vocabulary, Qwen2's rules
   compare_tokenizers.py --fixture tests/data/tokenizer.json TOKENIZER_JSON       strings and ids for the C++ test
 
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import unicodedata
 
-from tokenizers import Regex, Tokenizer, pre_tokenizers
+from tokenizers import BertWordPieceTokenizer, Regex, Tokenizer, normalizers, pre_tokenizers
 
 SCALARS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 SPACES = [chr(c) for c in (9, 10, 11, 12, 13, 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F,
@@ -100,6 +102,12 @@ class Strings:
     def ascii(self):
         return self.some([chr(c) for c in range(128)], 12)
 
+    def word_of_any_length(self):  # WordPiece takes those of up to 100 characters
+        return "".join(self.random.choices("aeioustnrü", k=self.random.choice([20, 99, 100, 101, 102])))
+
+    def accented(self):
+        return "".join(self.random.choice("ÀÉÎõüñçŠžİıßẞǅΣςΆйЁ한글ﬁ") for _ in range(self.random.randint(1, 6)))
+
     def make(self, most_parts):
         return "".join(self.random.choice(self.makers)() for _ in range(self.random.randint(0, most_parts)))
 
@@ -120,15 +128,27 @@ def run_lowkey(binary, model, texts):
 
 
 def load(path):
+    """A tokenizer.json or a vocab.txt of BERT, and the strings to try it on: its maker and the special tokens in them."""
+    if path.endswith(".txt"):
+        tokenizer = BertWordPieceTokenizer(path)
+        return tokenizer, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], True
     tokenizer = Tokenizer.from_file(path)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return tokenizer, [token["content"] for token in json.load(open(path))["added_tokens"]]
+    document = json.load(open(path))
+    return tokenizer, [token["content"] for token in document["added_tokens"]], document["model"]["type"] == "WordPiece"
+
+
+def make_strings(seed, specials, wordpiece):
+    strings = Strings(seed, specials)
+    if wordpiece:
+        strings.makers += [strings.word_of_any_length, strings.accented, strings.accented]
+    return strings
 
 
 def compare(binary, path, count, seed):
-    tokenizer, specials = load(path)
-    strings = Strings(seed, specials)
+    tokenizer, specials, wordpiece = load(path)
+    strings = make_strings(seed, specials, wordpiece)
     texts = [strings.make(12) for _ in range(count)]
     expected = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
     actual = run_lowkey(binary, path, [text.encode() for text in texts])
@@ -138,7 +158,7 @@ def compare(binary, path, count, seed):
         print(f"  {texts[i]!r}\n    expected {expected[i]}\n    actual   {actual[i]}")
     damaged = [strings.damage(text) for text in texts]
     run_lowkey(binary, path, damaged)
-    print(f"{path}: {count} strings with invalid bytes, all come back")
+    print(f"{path}: {count} strings with invalid bytes, {'no crash' if wordpiece else 'all come back'}")
     return not different
 
 
@@ -155,6 +175,28 @@ def compare_classes(binary):
     return not different
 
 
+def compare_bert_classes(binary):
+    """Dropped, accent, punctuation, word by itself, and lower case: each rule alone, on every code point in `a?b`."""
+    rule = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    clean, apart, strip, lower = (normalizers.BertNormalizer(**(rule | {name: True})).normalize_str
+                                  for name in ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase"))
+    cut = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+    lines = subprocess.run([binary, "--bert-classes"], capture_output=True, check=True).stdout.decode().split("\n")
+    different = 0
+    for c, line in zip(SCALARS, lines):
+        text = "a" + chr(c) + "b"
+        kind = "C" if clean(text) == "ab" and c not in (0, 0xFFFD) else "A" if strip(text) == "ab" else \
+            "P" if len(cut(text)) == 3 else "H" if " " in apart(text) and c != 32 else "O"
+        kind = "C" if c == 0 else kind  # a control character that HF drops by name
+        small = lower(text)[1:-1]
+        expected = f"{kind} {ord(small) if len(small) == 1 else c:X}"
+        if len(small) == 1 and expected != line:
+            different += 1
+            print(f"  U+{c:04X} expected {expected} actual {line}")
+    print(f"{len(SCALARS)} code points, {different} of another kind or lower case for BERT")
+    return not different
+
+
 def write_as_qwen2(path, out):
     document = json.load(open(path))
     document["normalizer"] = {"type": "NFC"}
@@ -165,9 +207,9 @@ def write_as_qwen2(path, out):
 
 
 def write_fixture(path, out, seed):
-    tokenizer, specials = load(path)
-    strings = Strings(seed, specials)
-    texts = [strings.make(4) for _ in range(2000)]
+    tokenizer, specials, wordpiece = load(path)
+    strings = make_strings(seed, specials, wordpiece)
+    texts = [strings.make(4) for _ in range(600 if wordpiece else 2000)]
     lines = [json.dumps([text, tokenizer.encode(text, add_special_tokens=False).ids], ensure_ascii=False,
                         separators=(",", ":")) for text in texts]
     open(out, "w").write("[\n" + ",\n".join(lines) + "\n]\n")
@@ -180,6 +222,7 @@ def main():
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--classes", action="store_true")
+    parser.add_argument("--bert-classes", action="store_true")
     parser.add_argument("--as-qwen2", metavar="OUT")
     parser.add_argument("--fixture", metavar="OUT")
     args = parser.parse_args()
@@ -188,6 +231,7 @@ def main():
     if args.fixture:
         return write_fixture(args.tokenizers[0], args.fixture, args.seed)
     good = compare_classes(args.binary) if args.classes else True
+    good = (compare_bert_classes(args.binary) if args.bert_classes else True) and good
     for path in args.tokenizers:
         good = compare(args.binary, path, args.count, args.seed) and good
     sys.exit(0 if good else 1)

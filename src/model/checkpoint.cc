@@ -83,14 +83,17 @@ const View* Checkpoint::find(const std::string& name) const {
 }
 
 View Checkpoint::require(const std::string& name, std::initializer_list<int64_t> shape) const {
-  const View* found = find(name);
-  LK_REQUIRE(found != nullptr, kNotFound, "[model] {}: tensor {} is missing", path_,
-             gguf_ ? name : hugging_face_name(name));
+  return checked_weights(find(name), path_, gguf_ ? name : hugging_face_name(name), shape);
+}
+
+View checked_weights(const View* found, const std::string& path, const std::string& name,
+                     std::initializer_list<int64_t> shape) {
+  LK_REQUIRE(found != nullptr, kNotFound, "[model] {}: tensor {} is missing", path, name);
   LK_REQUIRE(found->dtype != DType::kI32 && found->dtype != DType::kI8, kUnsupported,
-             "[model] {}: tensor {} is {}, must be of floats or quantised", path_, name, found->describe());
+             "[model] {}: tensor {} is {}, must be of floats or quantised", path, name, found->describe());
   const View wanted(nullptr, found->dtype, shape);
   LK_REQUIRE(found->rank == wanted.rank && found->shape == wanted.shape, kCorruptFile,
-             "[model] {}: tensor {} is {}, must be {}", path_, name, found->describe(), wanted.describe());
+             "[model] {}: tensor {} is {}, must be {}", path, name, found->describe(), wanted.describe());
   return *found;
 }
 

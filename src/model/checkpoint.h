@@ -34,6 +34,11 @@ class Checkpoint {
   std::optional<Safetensors> safetensors_;
 };
 
+// The tensor called `name` of the model at `path`, as weights of this shape. Throws kNotFound when it is null,
+// kCorruptFile when the shape is another, kUnsupported when it holds integers.
+View checked_weights(const View* found, const std::string& path, const std::string& name,
+                     std::initializer_list<int64_t> shape);
+
 // "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight"; "" for a name that has no counterpart.
 std::string hugging_face_name(const std::string& gguf_name);
 

@@ -1,107 +1,63 @@
 #include "model/config.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numbers>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "base/printable.h"
+#include "model/config_fields.h"
 
 namespace lowkey {
 namespace {
 
-using Json = nlohmann::json;
-
-int64_t integer(const Json& object, const char* key, int64_t otherwise, const std::string& source) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return otherwise;
-  LK_REQUIRE(found->is_number_integer() || found->is_number_unsigned(), kCorruptFile,
-             "[config] {}: {} is a {}, must be an integer", source, key, found->type_name());
-  return found->get<int64_t>();
-}
-
-double number(const Json& object, const char* key, double otherwise, const std::string& source) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return otherwise;
-  LK_REQUIRE(found->is_number(), kCorruptFile, "[config] {}: {} is a {}, must be a number", source, key,
-             found->type_name());
-  return found->get<double>();
-}
-
-std::string word(const Json& object, const char* key, const std::string& source) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return "";
-  LK_REQUIRE(found->is_string(), kCorruptFile, "[config] {}: {} is a {}, must be a string", source, key,
-             found->type_name());
-  return found->get<std::string>();
-}
-
-bool flag(const Json& object, const char* key, const std::string& source) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return false;
-  LK_REQUIRE(found->is_boolean(), kCorruptFile, "[config] {}: {} is a {}, must be true or false", source, key,
-             found->type_name());
-  return found->get<bool>();
-}
-
 // Values outside int wrap to 0 here, which check() then refuses by name.
 int narrow(int64_t value) { return value == static_cast<int>(value) ? static_cast<int>(value) : 0; }
 
-Json parse_object(std::string_view text, const std::string& source) {
-  Json json = parse_json(text, "[config] " + source);
-  LK_REQUIRE(json.is_object(), kCorruptFile, "[config] {}: the file is a {}, must be an object", source,
-             json.type_name());
-  return json;
-}
-
 // config.json writes the scaling as rope_scaling (with a top-level rope_theta) or, since Transformers 5, both
 // inside rope_parameters.
-void parse_rope(const Json& json, const std::string& source, LlamaConfig& c) {
-  c.rope_base = number(json, "rope_theta", 10000.0, source);
+void parse_rope(const ConfigFields& fields, LlamaConfig& c) {
+  c.rope_base = fields.number("rope_theta", 10000.0);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const auto found = json.find(key);
-    if (found == json.end() || found->is_null()) continue;
-    LK_REQUIRE(found->is_object(), kCorruptFile, "[config] {}: {} is a {}, must be an object", source, key,
-               found->type_name());
-    c.rope_base = number(*found, "rope_theta", c.rope_base, source);
-    std::string kind = word(*found, "rope_type", source);
-    if (kind.empty()) kind = word(*found, "type", source);
+    const auto rope = fields.object(key);
+    if (!rope) continue;
+    c.rope_base = rope->number("rope_theta", c.rope_base);
+    std::string kind = rope->word("rope_type");
+    if (kind.empty()) kind = rope->word("type");
     if (kind.empty() || kind == "default") continue;
     LK_REQUIRE(kind == "linear" || kind == "llama3", kUnsupported,
-               "[config] {}: {} of type '{}', must be linear or llama3", source, key, printable(kind));
+               "[config] {}: {} of type '{}', must be linear or llama3", fields.source(), key, printable(kind));
     c.rope_scaling = kind == "linear" ? RopeScaling::kLinear : RopeScaling::kLlama3;
-    c.rope_factor = number(*found, "factor", 1.0, source);
-    c.rope_low = number(*found, "low_freq_factor", 1.0, source);
-    c.rope_high = number(*found, "high_freq_factor", 4.0, source);
-    c.rope_original_context = integer(*found, "original_max_position_embeddings", 8192, source);
+    c.rope_factor = rope->number("factor", 1.0);
+    c.rope_low = rope->number("low_freq_factor", 1.0);
+    c.rope_high = rope->number("high_freq_factor", 4.0);
+    c.rope_original_context = rope->integer("original_max_position_embeddings", 8192);
   }
 }
 
 }  // namespace
 
 LlamaConfig parse_llama_config(std::string_view config_json, const std::string& source) {
-  const Json json = parse_object(config_json, source);
-  const std::string family = word(json, "model_type", source);
+  const ConfigFields fields(config_json, source);
+  const std::string family = fields.word("model_type");
   LK_REQUIRE(family == "llama", kUnsupported, "[config] {}: model_type '{}', must be one of: llama", source,
              printable(family));
-  LK_REQUIRE(!flag(json, "attention_bias", source) && !flag(json, "mlp_bias", source), kUnsupported,
+  LK_REQUIRE(!fields.flag("attention_bias") && !fields.flag("mlp_bias"), kUnsupported,
              "[config] {}: attention_bias or mlp_bias is true, must be false", source);
-  const std::string activation = word(json, "hidden_act", source);
+  const std::string activation = fields.word("hidden_act");
   LK_REQUIRE(activation.empty() || activation == "silu", kUnsupported, "[config] {}: hidden_act '{}', must be silu",
              source, activation);
   LlamaConfig c;
-  c.layers = narrow(integer(json, "num_hidden_layers", 0, source));
-  c.width = narrow(integer(json, "hidden_size", 0, source));
-  c.heads = narrow(integer(json, "num_attention_heads", 0, source));
-  c.kv_heads = narrow(integer(json, "num_key_value_heads", c.heads, source));
-  c.head_dim = narrow(integer(json, "head_dim", c.heads > 0 ? c.width / c.heads : 0, source));
-  c.ffn = narrow(integer(json, "intermediate_size", 0, source));
-  c.vocabulary = narrow(integer(json, "vocab_size", 0, source));
-  c.context = integer(json, "max_position_embeddings", 2048, source);
-  c.norm_epsilon = static_cast<float>(number(json, "rms_norm_eps", 1e-6, source));
-  c.tied = flag(json, "tie_word_embeddings", source);
-  parse_rope(json, source, c);
+  c.layers = fields.small_integer("num_hidden_layers", 0);
+  c.width = fields.small_integer("hidden_size", 0);
+  c.heads = fields.small_integer("num_attention_heads", 0);
+  c.kv_heads = fields.small_integer("num_key_value_heads", c.heads);
+  c.head_dim = fields.small_integer("head_dim", c.heads > 0 ? c.width / c.heads : 0);
+  c.ffn = fields.small_integer("intermediate_size", 0);
+  c.vocabulary = fields.small_integer("vocab_size", 0);
+  c.context = fields.integer("max_position_embeddings", 2048);
+  c.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", 1e-6));
+  c.tied = fields.flag("tie_word_embeddings");
+  parse_rope(fields, c);
   check(c, source);
   return c;
 }

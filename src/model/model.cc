@@ -1,12 +1,16 @@
 #include "model/model.h"
 
+#include "base/error.h"
 #include "model/checkpoint.h"
+#include "model/encoder.h"
 #include "model/llama.h"
 
 namespace lowkey {
 
 // Checkpoint refuses every architecture but llama, naming it; further families are told apart here.
 std::unique_ptr<Model> open_model(const std::filesystem::path& path) {
+  LK_REQUIRE(!is_encoder(path), kUnsupported,
+             "[model] {}: an encoder, which generates no text; run, inspect and tokenize take it", path.string());
   return std::make_unique<Llama>(Checkpoint::open(path));
 }
 
