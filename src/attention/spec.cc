@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <vector>
 
+#include "attention/atp.h"
 #include "attention/dense.h"
 #include "attention/exact_topk.h"
 #include "attention/h2o.h"
@@ -44,6 +45,7 @@ const Entry kMethods[] = {
      {},
      [](const AttentionSpec&, const MethodInputs&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
     {"auto", false, true, false, {"min", "prefill"}, Layered::make},
+    {"atp", false, false, false, {"form", "r", "sink", "recent", "chunk", "min"}, Atp::make},
     {"loki", true, true, false, {"form", "d", "index", "basis", "rope"}, Loki::make},
     {"h2o",
      false,
@@ -156,6 +158,8 @@ void check_above_cache(const AttentionSpec& spec) {
   };
   LK_REQUIRE(spec.name != "quest", kInvalidArgument,
              "[attention] quest bounds blocks of neighbours, and h2o moves tokens: they do not go together");
+  LK_REQUIRE(spec.name != "atp", kInvalidArgument,
+             "[attention] atp brings old tokens into a form of its own, and h2o moves them: they do not go together");
   LK_REQUIRE(!is("form", "paper") && !is("heads", "query"), kInvalidArgument,
              "[attention] '{}' selects for each query head; above h2o a method selects for the whole group",
              spec.text());

@@ -1,0 +1,122 @@
+#include "attention/atp.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "attention/atp_factor.h"
+#include "attention/atp_linear.h"
+#include "attention/atp_softmax.h"
+#include "attention/spec.h"
+#include "base/error.h"
+#include "ops/attention_prefill.h"
+
+namespace lowkey {
+namespace {
+
+AtpRank read_rank(const Settings& settings, AtpRank fallback) {
+  const std::string text = settings.text("r");
+  if (text == "entropy") return {.amount = part(1), .energy = 0, .entropy = true};
+  if (!text.ends_with('e')) return {.amount = settings.amount("r", fallback.amount)};
+  double share = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size() - 1, share);
+  if (error != std::errc() || end != text.data() + text.size() - 1 || !(share > 0 && share <= 1))
+    settings.refuse("r", "a part of the width (1/4), a count, a share of the energy (0.99e), or entropy");
+  return {.amount = part(1), .energy = share};
+}
+
+}  // namespace
+
+std::unique_ptr<Method> Atp::make(const AttentionSpec& spec, const MethodInputs& inputs) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  const Settings settings(spec);
+  const std::string form = settings.choice("form", {"factor", "softmax", "linear"});
+  AtpOptions o;
+  o.rank = read_rank(settings, o.rank);
+  o.sink = settings.integer("sink", o.sink, 0, kMost);
+  o.recent = settings.integer("recent", o.recent, 1, kMost);
+  o.chunk = settings.integer("chunk", o.chunk, 1, kMost);
+  o.min = settings.integer("min", o.min, 0, kMost);
+  if (form == "factor") return std::make_unique<AtpFactor>(o);
+  if (form == "linear") {
+    LK_REQUIRE(!settings.has("r"), kInvalidArgument,
+               "[atp] form=linear has no r: what it keeps of a head is [D, D] whatever the rank");
+    return std::make_unique<AtpLinear>(o);
+  }
+  LK_REQUIRE(o.rank.energy == 0 && !o.rank.entropy, kInvalidArgument,
+             "[atp] form=softmax: r={}, must be a count of keys or a part of the width", settings.text("r"));
+  return std::make_unique<AtpSoftmax>(o, o.rank.most(inputs.shape.width));
+}
+
+int64_t AtpRank::most(int64_t width) const noexcept { return std::min(amount.of(width), width); }
+
+int64_t Atp::due(int64_t length) const noexcept {
+  const int64_t old = length - options_.sink - options_.recent;
+  return length < options_.min || old < options_.chunk ? 0 : options_.sink + old / options_.chunk * options_.chunk;
+}
+
+std::vector<int64_t> Atp::planes(const AttentionShape& shape, DType, int page_tokens) const {
+  return {PlaneRows::page_bytes(page_tokens, shape.kv_heads, input_floats(shape.width))};
+}
+
+void Atp::project(const LayerStep& step, View x, const Qkv& qkv) const {
+  Method::project(step, x, qkv);
+  const int64_t floats = input_floats(x.columns());
+  if (floats == 0) return;
+  int64_t row = 0;
+  for (size_t b = 0; b < step.kv.size(); ++b) {
+    const int32_t count = step.counts[b];
+    const int64_t begin = step.kv[b].length - count;
+    resume(step, step.kv[b], step.positions[static_cast<size_t>(row)]);
+    const PlaneRows inputs{step.kv[b], kAtpInputs, floats};
+    for (int32_t i = 0; i < count; ++i, ++row) std::copy_n(x.f32_row(row), x.columns(), inputs.row(begin + i));
+  }
+}
+
+// In pieces between the places where tokens are shortened.
+void Atp::attend(const LayerStep& step, View q, const Selection& selection, View out) const {
+  if (!step.projections.k) return Method::attend(step, q, selection, out);  // no model, so no inputs
+  int64_t row = 0;
+  for (size_t b = 0; b < step.kv.size(); ++b) {
+    const int64_t first = step.positions[static_cast<size_t>(row)], count = step.counts[b];
+    int64_t done = due(first);
+    for (int64_t begin = 0, end; begin < count; begin = end) {
+      const int64_t wanted = due(first + begin + 1);
+      if (wanted > done) shorten(step, {step.kv[b], done, wanted, first + count});
+      done = wanted;
+      for (end = begin + 1; end < count && due(first + end + 1) == done;) ++end;
+      KvPages kv = step.kv[b];
+      kv.length = rows(first + end);
+      read(step, {kv, rows_of(q, row + begin, end - begin), rows_of(out, row + begin, end - begin), done});
+    }
+    row += count;
+  }
+}
+
+void Atp::read(const LayerStep& step, const Piece& piece) const {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(step.shape.head_dim));
+  if (piece.q.dim(0) > 1) return attention_prefill(step.context, {piece.q, piece.kv, scale, piece.out});
+  attention_decode(step.context, {piece.q, {&piece.kv, 1}, {}, scale, piece.out});
+}
+
+void Atp::close_rows(const LayerStep& step, const KvPages& kv, int64_t from, int64_t to, int64_t last) const {
+  const int64_t floats = input_floats(step.shape.width);
+  const PlaneRows inputs{kv, kAtpInputs, floats};
+  for (; from < last; ++from, ++to) {
+    for (int head = 0; head < kv.kv_heads; ++head) move_row(step, kv, head, from, to);
+    std::copy_n(inputs.row(from), floats, inputs.row(to));
+  }
+}
+
+int64_t PlaneRows::page_bytes(int page_tokens, int kv_heads, int64_t floats) noexcept {
+  return (page_tokens + kv_heads - 1) / kv_heads * floats * static_cast<int64_t>(sizeof(float));
+}
+
+float* PlaneRows::row(int64_t i) const noexcept {
+  const int64_t within = i % kv.page_tokens;
+  auto* page =
+      reinterpret_cast<float*>(kv.plane_page(plane, static_cast<int>(within % kv.kv_heads), i / kv.page_tokens));
+  return page + within / kv.kv_heads * floats;
+}
+
+}  // namespace lowkey

@@ -1,0 +1,95 @@
+// atp: old tokens in short form (ATP, arXiv 2403.02352, made causal and streaming). The first tokens and the last ones
+// are exact; those between are brought into a low-rank form, chunk by chunk, as they fall out of the window. What the
+// short form is, the spec's `form` says (atp_factor.h, atp_softmax.h,
+// atp_linear.h).
+//
+// When a row attends that is the length-th token of its sequence, the tokens [sink, due(length)) are in short form and
+// the others exact, whatever the steps in which the text was read. What a row sees follows from tokens up to itself.
+#pragma once
+
+#include <memory>
+
+#include "attention/method.h"
+#include "attention/settings.h"
+
+namespace lowkey {
+
+struct AttentionSpec;
+struct MethodInputs;
+
+// How many directions: a part of the model's width or a count; or what the inputs need.
+struct AtpRank {
+  Amount amount = part(0.25);
+  double energy = 0;     // "0.99e": above 0, for this share of the inputs' energy
+  bool entropy = false;  // "entropy": for their SVD entropy (linalg/spectrum.h)
+  int64_t most(int64_t width) const noexcept;
+};
+
+struct AtpOptions {
+  AtpRank rank;                   // form=linear has none
+  int64_t sink = 4, recent = 64;  // exact
+  int64_t chunk = 256;            // tokens that are shortened together
+  int64_t min = 1024;             // length from which on; the first time all tokens before the window
+};
+
+class Atp : public Method {
+ public:
+  static std::unique_ptr<Method> make(const AttentionSpec&, const MethodInputs&);
+  explicit Atp(const AtpOptions& options) : options_(options) {}
+
+  int64_t kept(const StepEnd& end) const noexcept final { return rows(end.seen); }
+  bool replays() const noexcept final { return false; }  // the inputs of layers are not in the cache
+  std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
+  void project(const LayerStep&, View x, const Qkv&) const override;
+  Selection select(const LayerStep&, View) const final { return {}; }
+  void attend(const LayerStep&, View q, const Selection&, View out) const final;
+
+ protected:
+  // The end of the tokens in short form; 0: none are.
+  int64_t due(int64_t length) const noexcept;
+  // Rows of the cache that hold a sequence of so many tokens. Default: one for each.
+  virtual int64_t rows(int64_t length) const noexcept { return length; }
+  // Floats that the plane of inputs keeps of a row; 0: there is no such plane.
+  virtual int64_t input_floats(int64_t width) const noexcept { return width; }
+  // A sequence goes on after `before` tokens, of which an earlier step may have seen more.
+  virtual void resume(const LayerStep&, const KvPages&, int64_t /*before*/) const {}
+
+  // Brings the tokens before `end` into short form; those before `begin` are. `kv` holds all that the step appended.
+  struct Shorten {
+    const KvPages& kv;
+    int64_t begin, end;
+    int64_t tokens;  // of the sequence, this step's included
+  };
+  virtual void shorten(const LayerStep&, const Shorten&) const = 0;
+
+  // Consecutive rows of a sequence: exact attention to the rows of `kv`, the last of which is the last row's own.
+  struct Piece {
+    KvPages kv;
+    View q, out;        // [n, H, D]
+    int64_t shortened;  // tokens before this one are
+  };
+  virtual void read(const LayerStep&, const Piece&) const;
+
+  const AtpOptions& options() const noexcept { return options_; }
+
+  // Moves the rows from `from` to the end of `last` rows to the place `to`, before them, in order.
+  void close_rows(const LayerStep&, const KvPages&, int64_t from, int64_t to, int64_t last) const;
+
+ private:
+  AtpOptions options_;
+};
+
+// Rows of numbers in a plane of the cache, one for each row of keys, dealt out over the pages' KV heads.
+struct PlaneRows {
+  const KvPages& kv;
+  int plane;
+  int64_t floats;  // of a row
+
+  static int64_t page_bytes(int page_tokens, int kv_heads, int64_t floats) noexcept;
+  float* row(int64_t i) const noexcept;
+};
+
+// The plane in which every form keeps the inputs of a layer, [S, C].
+inline constexpr int kAtpInputs = 0;
+
+}  // namespace lowkey

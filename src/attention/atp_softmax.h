@@ -1,0 +1,35 @@
+// atp:form=softmax: the paper's form. With the SVD of the old tokens' inputs, X = U X', attention goes to R principal
+// keys in place of n keys:   K' = U^T K,   V' = U^T V,   softmax(q K'^T) V'.
+//
+// That is no approximation of attention to the n tokens, at whatever R: a model has to be adapted to it. Two things
+// that the paper's formulas leave open are fixed here. The sign of a direction (u or -u, of no account in X = U X', but
+// a different softmax): the sum of u is >= 0. The scale, sqrt(n) times that of tokens: K' and V' are divided by it, so
+// a principal key looks like a key, and counts as one token in the softmax that it shares with the exact ones.
+//
+// K is projected as it lies in the cache, after RoPE. Chunks come in by the SVD of [X'; chunk], with U, K' and V' made
+// from those before: nothing of the tokens is kept, their rows of the cache are given back. Rows: the first tokens, R
+// principal keys, the exact tokens. Plane: inputs, X' for principal keys, and the sum of u.
+#pragma once
+
+#include "attention/atp.h"
+
+namespace lowkey {
+
+class AtpSoftmax final : public Atp {
+ public:
+  // Throws kInvalidArgument unless the rank is a count or a part of the width, and at most `chunk`.
+  AtpSoftmax(const AtpOptions&, int64_t rank);
+
+ protected:
+  int64_t input_floats(int64_t width) const noexcept override { return width + 1; }
+  int64_t rows(int64_t length) const noexcept override { return length - removed(due(length)); }
+  void shorten(const LayerStep&, const Shorten&) const override;
+
+ private:
+  // Rows that are gone when the tokens before `end` are in short form.
+  int64_t removed(int64_t end) const noexcept { return end == 0 ? 0 : end - options().sink - rank_; }
+
+  int64_t rank_;
+};
+
+}  // namespace lowkey

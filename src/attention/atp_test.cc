@@ -1,0 +1,216 @@
+// The forms of atp against their formulas in f64, on one layer with weights of its own.
+#include "attention/atp.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "attention/spec.h"
+#include "kv/cache.h"
+#include "linalg/truncated_svd.h"
+
+namespace lowkey {
+namespace {
+
+constexpr int kHeads = 4, kKvHeads = 2, kDim = 16, kWidth = 24, kTokens = 200;
+constexpr int kSink = 2, kRecent = 10;
+constexpr double kEps = std::numeric_limits<float>::epsilon();
+using Floats = std::vector<float>;
+
+Floats noise(int64_t count, unsigned seed, float scale) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, scale);
+  Floats x(static_cast<size_t>(count));
+  for (float& value : x) value = normal(random);
+  return x;
+}
+
+// Inputs, and what the layer makes of them.
+struct Layer {
+  Floats x = noise(kTokens * kWidth, 1, 1), wq = noise(kHeads * kDim * kWidth, 2, 0.2f),
+         wk = noise(kKvHeads * kDim * kWidth, 3, 0.2f), wv = noise(kKvHeads * kDim * kWidth, 4, 0.2f);
+  Floats q = Floats(kTokens * kHeads * kDim), k = Floats(kTokens * kKvHeads * kDim), v = k, out = q;
+
+  Layer() {
+    for (size_t i = 0; i < x.size(); ++i) x[i] = x[i] * static_cast<float>(std::pow(0.9, i % kWidth)) + 0.3f;
+  }
+
+  // Runs `spec` over the tokens, `chunk` a step.
+  void run(const std::string& spec, int chunk) {
+    const AttentionShape shape{.layers = 1, .heads = kHeads, .kv_heads = kKvHeads, .head_dim = kDim, .width = kWidth};
+    const auto method = make_method(parse_attention_spec(spec), {.shape = shape});
+    const Context context(1);
+    KvCache cache({.layers = 1,
+                   .kv_heads = kKvHeads,
+                   .head_dim = kDim,
+                   .dtype = DType::kF32,
+                   .page_tokens = 32,
+                   .max_tokens = 512,
+                   .plane_bytes = method->planes(shape, DType::kF32, 32)});
+    const auto id = cache.open();
+    Floats frequency(kDim / 2);
+    for (size_t i = 0; i < frequency.size(); ++i) frequency[i] = static_cast<float>(std::pow(100, -2.0 * i / kDim));
+    const Projections weights{.q = f32_view(wq.data(), {kHeads * kDim, kWidth}),
+                              .k = f32_view(wk.data(), {kKvHeads * kDim, kWidth}),
+                              .v = f32_view(wv.data(), {kKvHeads * kDim, kWidth})};
+    for (int32_t begin = 0; begin < kTokens; begin += chunk) {
+      const int32_t count = std::min(chunk, kTokens - begin);
+      ASSERT_TRUE(cache.grow(id, count));
+      const KvPages kv = cache.pages(id, 0);
+      std::vector<int32_t> positions;
+      for (int32_t i = 0; i < count; ++i) positions.push_back(begin + i);
+      Scratch::Frame frame(context.scratch);
+      const LayerStep step{.context = context,
+                           .frame = frame,
+                           .shape = shape,
+                           .layer = 0,
+                           .projections = weights,
+                           .kv = {&kv, 1},
+                           .counts = {&count, 1},
+                           .positions = positions,
+                           .inverse_frequency = f32_view(frequency.data(), {kDim / 2}),
+                           .rope_layout = RopeLayout::kHalf};
+      const Qkv qkv{.q = f32_view(q.data() + begin * kHeads * kDim, {count, kHeads, kDim}),
+                    .k = f32_view(k.data() + begin * kKvHeads * kDim, {count, kKvHeads, kDim}),
+                    .v = f32_view(v.data() + begin * kKvHeads * kDim, {count, kKvHeads, kDim})};
+      method->project(step, f32_view(x.data() + begin * kWidth, {count, kWidth}), qkv);
+      method->append(step, qkv);
+      method->attend(step, qkv.q, method->select(step, qkv.q),
+                     f32_view(out.data() + begin * kHeads * kDim, {count, kHeads, kDim}));
+      const int64_t seen = cache.position(id);
+      cache.evict(id, method->kept({.length = cache.length(id), .seen = seen, .count = count}));
+    }
+  }
+
+  const float* query(int t, int h) const { return q.data() + (t * kHeads + h) * kDim; }
+  const float* key(int t, int h) const { return k.data() + (t * kKvHeads + h / (kHeads / kKvHeads)) * kDim; }
+  const float* value(int t, int h) const { return v.data() + (t * kKvHeads + h / (kHeads / kKvHeads)) * kDim; }
+};
+
+// Things that share a softmax: each has a log weight and a value.
+struct Softmax {
+  std::vector<double> logs;
+  std::vector<std::vector<double>> values;
+
+  void add(double log, std::vector<double> value) { logs.push_back(log), values.push_back(std::move(value)); }
+  std::vector<double> output() const {
+    double norm = 0;
+    for (double log : logs) norm += std::exp(log);
+    std::vector<double> out(kDim, 0.0);
+    for (size_t i = 0; i < logs.size(); ++i)
+      for (size_t d = 0; d < kDim; ++d) out[d] += std::exp(logs[i]) / norm * values[i][d];
+    return out;
+  }
+};
+
+template <typename Q, typename K>
+double score(const Q* query, const K* key) {
+  double sum = 0;
+  for (int d = 0; d < kDim; ++d) sum += double{query[d]} * key[d];
+  return sum / std::sqrt(double{kDim});
+}
+
+int due(int length, int chunk) {
+  const int old = length - kSink - kRecent;
+  return old < chunk ? 0 : kSink + old / chunk * chunk;
+}
+
+// The exact tokens of row t.
+void add_exact(const Layer& layer, int t, int h, int old_end, Softmax& s) {
+  for (int i = 0; i <= t; ++i)
+    if (i < kSink || i >= old_end)
+      s.add(score(layer.query(t, h), layer.key(i, h)), {layer.value(i, h), layer.value(i, h) + kDim});
+}
+
+void expect_outputs(const Layer& layer, double tolerance, auto&& expected) {
+  for (int t = 0; t < kTokens; ++t)
+    for (int h = 0; h < kHeads; ++h) {
+      const std::vector<double> wanted = expected(t, h);
+      for (int d = 0; d < kDim; ++d)
+        ASSERT_NEAR(layer.out[static_cast<size_t>((t * kHeads + h) * kDim + d)], wanted[static_cast<size_t>(d)],
+                    tolerance)
+            << "row " << t << ", head " << h;
+    }
+}
+
+// f32 sums over so many tokens, of values about 1.
+constexpr double kRounding = 16 * kTokens * kEps;
+
+TEST(AtpFactor, OfTheInputsRankIsDense) {
+  Layer dense, factor;
+  dense.run("dense", 50);
+  factor.run("atp:r=all,min=0,sink=2,recent=10,chunk=20", 50);
+  expect_outputs(factor, kRounding, [&](int t, int h) {
+    const float* row = dense.out.data() + (t * kHeads + h) * kDim;
+    return std::vector<double>(row, row + kDim);
+  });
+}
+
+TEST(AtpLinear, IsTheCentredFirstOrderForm) {
+  for (int chunk : {20, 64}) {
+    Layer layer;
+    layer.run("atp:form=linear,min=0,sink=2,recent=10,chunk=" + std::to_string(chunk), 37);
+    expect_outputs(layer, kRounding, [&](int t, int h) {
+      Softmax s;
+      const int end = due(t + 1, chunk), n = end - kSink;
+      add_exact(layer, t, h, end, s);
+      if (end > 0) {
+        // mean v + q Cov(K, V), token by token: the mean over tokens of (1 + q . (k - mean k)) v.
+        std::vector<double> mean_k(kDim, 0.0), value(kDim, 0.0);
+        for (int i = kSink; i < end; ++i)
+          for (int d = 0; d < kDim; ++d) mean_k[static_cast<size_t>(d)] += layer.key(i, h)[d] / double(n);
+        const double centre = score(layer.query(t, h), mean_k.data());
+        for (int i = kSink; i < end; ++i)
+          for (int d = 0; d < kDim; ++d)
+            value[static_cast<size_t>(d)] +=
+                (1 + score(layer.query(t, h), layer.key(i, h)) - centre) * layer.value(i, h)[d] / n;
+        s.add(std::log(double(n)) + centre, value);
+      }
+      return s.output();
+    });
+  }
+}
+
+TEST(AtpSoftmax, AttendsToPrincipalKeys) {
+  constexpr int kChunk = 180, kRank = 6;  // one chunk only
+  Layer layer;
+  layer.run("atp:form=softmax,r=6,min=0,sink=2,recent=10,chunk=180", 199);
+  const LowRank f = truncated_svd(Context(1), f32_view(layer.x.data() + kSink * kWidth, {kChunk, kWidth}),
+                                  {.way = SvdWay::kBlock, .rank = kRank});
+  const auto u = [&](int i, int r) {
+    return f.coefficients[static_cast<size_t>(i * kRank + r)] / f.spectrum[static_cast<size_t>(r)];
+  };
+  expect_outputs(layer, 16 * kRounding, [&](int t, int h) {
+    Softmax s;
+    const int end = due(t + 1, kChunk);
+    add_exact(layer, t, h, end, s);
+    for (int r = 0; end > 0 && r < kRank; ++r) {
+      std::vector<double> key(kDim, 0.0), value(kDim, 0.0);
+      for (int i = 0; i < kChunk; ++i)
+        for (int d = 0; d < kDim; ++d) {
+          key[static_cast<size_t>(d)] += u(i, r) * layer.key(kSink + i, h)[d] / std::sqrt(double{kChunk});
+          value[static_cast<size_t>(d)] += u(i, r) * layer.value(kSink + i, h)[d] / std::sqrt(double{kChunk});
+        }
+      s.add(score(layer.query(t, h), key.data()), value);
+    }
+    return s.output();
+  });
+}
+
+TEST(AtpSoftmax, ChunksComeToTheSameAsOneFactor) {
+  // With as many directions as the inputs have, what is kept of the old tokens is all that their SVD needs.
+  Layer whole, pieces;
+  whole.run("atp:form=softmax,r=24,min=0,sink=2,recent=10,chunk=180", 199);
+  pieces.run("atp:form=softmax,r=24,min=0,sink=2,recent=10,chunk=30", 41);
+  for (int h = 0; h < kHeads * kDim; ++h) {  // rows where both have shortened 180 tokens
+    for (int t = 192; t < kTokens; ++t)
+      EXPECT_NEAR(pieces.out[static_cast<size_t>(t * kHeads * kDim + h)],
+                  whole.out[static_cast<size_t>(t * kHeads * kDim + h)], 64 * kRounding)
+          << t;
+  }
+}
+
+}  // namespace
+}  // namespace lowkey

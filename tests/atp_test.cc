@@ -1,0 +1,221 @@
+// ATP in a model: its limits, and that no row sees what comes after it. On a tiny model of random weights, whose inputs
+// are of full rank: the hardest case for a factor.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <numeric>
+#include <random>
+
+#include "attention/spec.h"
+#include "base/error.h"
+#include "model/model.h"
+
+namespace lowkey {
+namespace {
+
+const Model& tiny_model() {
+  static const auto model = open_model(std::filesystem::path(LOWKEY_SOURCE_DIR) / "tests/data/tiny-llama3");
+  return *model;
+}
+
+std::vector<int32_t> random_tokens(size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> ids(count);
+  for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<unsigned>(tiny_model().shape().vocabulary));
+  return ids;
+}
+
+// One cache, and sequences in it.
+class Reader {
+ public:
+  explicit Reader(const std::string& spec, DType kv_type = DType::kF32)
+      : method_(make_method(parse_attention_spec(spec), {.shape = tiny_model().shape().attention})),
+        cache_(kv_shape(tiny_model().shape(), *method_, kv_type, 4096)) {}
+
+  KvCache::SequenceId open() { return cache_.open(); }
+  KvCache& cache() { return cache_; }
+
+  // Logits of every token, one step.
+  std::vector<float> step(std::span<const int32_t> tokens, const std::vector<StepSequence>& sequences) {
+    for (const StepSequence& s : sequences) EXPECT_TRUE(cache_.grow(s.id, s.count));
+    std::vector<int32_t> rows(tokens.size());
+    std::iota(rows.begin(), rows.end(), 0);
+    const auto vocabulary = int64_t{tiny_model().shape().vocabulary};
+    std::vector<float> logits(tokens.size() * static_cast<size_t>(vocabulary));
+    tiny_model().forward(
+        context_, *method_, cache_,
+        {tokens, sequences, rows, f32_view(logits.data(), {static_cast<int64_t>(tokens.size()), vocabulary})});
+    cache_.check_integrity();
+    return logits;
+  }
+  // The same, in steps of `chunk`.
+  std::vector<float> read(KvCache::SequenceId id, std::span<const int32_t> tokens, size_t chunk) {
+    std::vector<float> all;
+    for (size_t at = 0; at < tokens.size(); at += chunk) {
+      const auto piece = tokens.subspan(at, std::min(chunk, tokens.size() - at));
+      const std::vector<float> logits = step(piece, {{id, static_cast<int32_t>(piece.size())}});
+      all.insert(all.end(), logits.begin(), logits.end());
+    }
+    return all;
+  }
+
+ private:
+  Context context_{1};  // so small a step is mostly waiting for the others
+  std::unique_ptr<Method> method_;
+  KvCache cache_;
+};
+
+std::vector<float> read(const std::string& spec, std::span<const int32_t> tokens, size_t chunk,
+                        DType kv_type = DType::kF32) {
+  Reader reader(spec, kv_type);
+  return reader.read(reader.open(), tokens, chunk);
+}
+
+double largest_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) worst = std::max(worst, std::abs(double{a[i]} - b[i]));
+  return worst;
+}
+
+// What making keys and values anew may change in logits: so many units in the last place of what they are stored in, of
+// the logits' range.
+double rounding(DType kv_type, const std::vector<float>& logits) {
+  const double eps = kv_type == DType::kF32 ? 0x1p-24 : kv_type == DType::kF16 ? 0x1p-11 : 0x1p-8;
+  const auto [least, most] = std::minmax_element(logits.begin(), logits.end());
+  return 64 * eps * (*most - *least);
+}
+
+const char* kShort = ",sink=4,recent=16,chunk=32,min=0";  // what of the following is in effect at 300 tokens
+
+TEST(Atp, AllDirectionsEqualDense) {
+  const std::vector<int32_t> tokens = random_tokens(300, 1);
+  for (DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const std::vector<float> dense = read("dense", tokens, 100, type);
+    for (const char* rank : {"atp:r=all", "atp:r=1.0", "atp:r=1e", "atp:r=100000"})
+      EXPECT_LE(largest_difference(read(std::string(rank) + kShort, tokens, 100, type), dense), rounding(type, dense))
+          << rank;
+  }
+}
+
+TEST(Atp, FewDirectionsDoNot) {
+  const std::vector<int32_t> tokens = random_tokens(300, 1);
+  const std::vector<float> dense = read("dense", tokens, 100);
+  double last = 0;
+  for (const char* rank : {"atp:r=3/4", "atp:r=1/4"}) {  // the fewer, the further
+    const double distance = largest_difference(read(std::string(rank) + kShort, tokens, 100), dense);
+    EXPECT_GT(distance, 1.1 * last) << rank;
+    EXPECT_GT(distance, 10 * rounding(DType::kF32, dense));
+    last = distance;
+  }
+  EXPECT_GT(largest_difference(read(std::string("atp:r=0.9e") + kShort, tokens, 100), dense), 0);
+  EXPECT_GT(largest_difference(read(std::string("atp:r=entropy") + kShort, tokens, 100), dense), 0);
+}
+
+TEST(Atp, WithoutOldTokensItIsDense) {
+  const std::vector<int32_t> tokens = random_tokens(300, 1);
+  const std::vector<float> dense = read("dense", tokens, 100);
+  EXPECT_EQ(read("atp:r=4,recent=16,chunk=8,min=301", tokens, 100), dense);
+  EXPECT_EQ(read("atp:r=4,recent=400,chunk=8,min=0", tokens, 100), dense);
+  EXPECT_EQ(read("atp:r=4,sink=200,recent=99,chunk=8,min=0", tokens, 100), dense);
+}
+
+TEST(Atp, NoRowSeesTheFuture) {
+  std::vector<int32_t> tokens = random_tokens(300, 1);
+  const auto vocabulary = static_cast<size_t>(tiny_model().shape().vocabulary);
+  for (const char* form : {"atp:r=1/4", "atp:r=0.9e", "atp:form=softmax,r=8", "atp:form=linear"}) {
+    const std::string spec = std::string(form) + kShort;
+    const std::vector<float> before = read(spec, tokens, 300);
+    for (size_t from : {40, 150, 299}) {
+      std::vector<int32_t> other = tokens;
+      for (size_t i = from; i < other.size(); ++i) other[i] = (other[i] + 7) % static_cast<int32_t>(vocabulary);
+      const std::vector<float> after = read(spec, other, 300);
+      const auto end = static_cast<int64_t>(from * vocabulary);
+      EXPECT_TRUE(std::equal(before.begin(), before.begin() + end, after.begin())) << spec << ", from " << from;
+      EXPECT_NE(before, after);
+    }
+  }
+}
+
+TEST(Atp, CuttingThePromptChangesNoRow) {
+  const std::vector<int32_t> tokens = random_tokens(300, 1);
+  for (const char* form : {"atp:r=all", "atp:form=linear"}) {
+    const std::string spec = std::string(form) + kShort;
+    const std::vector<float> whole = read(spec, tokens, 300);
+    for (size_t chunk : {1, 20, 50, 128})
+      EXPECT_LE(largest_difference(read(spec, tokens, chunk), whole), rounding(DType::kF32, whole)) << spec << chunk;
+  }
+}
+
+TEST(Atp, BatchOfManyEqualsOneByOne) {
+  for (const char* form : {"atp:r=1/4", "atp:form=softmax,r=8", "atp:form=linear"}) {
+    const std::string spec = std::string(form) + kShort;
+    Reader together(spec);
+    const size_t lengths[] = {40, 200, 129};
+    std::vector<KvCache::SequenceId> ids;
+    for (size_t b = 0; b < 3; ++b) {
+      ids.push_back(together.open());
+      together.read(ids[b], random_tokens(lengths[b], static_cast<unsigned>(b)), 64);
+    }
+    constexpr size_t kSteps = 40;  // each sequence is shortened on the way
+    const std::vector<int32_t> next = random_tokens(3 * kSteps, 9);
+    std::vector<std::vector<float>> rounds;
+    for (size_t i = 0; i < kSteps; ++i)
+      rounds.push_back(together.step({next.data() + 3 * i, 3}, {{ids[0], 1}, {ids[1], 1}, {ids[2], 1}}));
+    const auto vocabulary = static_cast<int64_t>(tiny_model().shape().vocabulary);
+    for (size_t b = 0; b < 3; ++b) {
+      Reader alone(spec);
+      const auto id = alone.open();
+      alone.read(id, random_tokens(lengths[b], static_cast<unsigned>(b)), 64);
+      for (size_t i = 0; i < kSteps; ++i) {
+        const std::vector<float> logits = alone.step({next.data() + 3 * i + b, 1}, {{id, 1}});
+        const auto from = rounds[i].begin() + static_cast<int64_t>(b) * vocabulary;
+        EXPECT_TRUE(std::equal(logits.begin(), logits.end(), from)) << spec << ", sequence " << b << ", step " << i;
+      }
+    }
+  }
+}
+
+TEST(Atp, ShortFormsGiveRowsBack) {
+  for (const auto& [form, short_rows] : {std::pair{"atp:form=softmax,r=8", 8}, std::pair{"atp:form=linear", 0}}) {
+    Reader reader(std::string(form) + kShort, DType::kF16);
+    const auto id = reader.open();
+    for (int32_t token : random_tokens(300, 1)) {
+      for (float logit : reader.step({&token, 1}, {{id, 1}})) ASSERT_TRUE(std::isfinite(logit));
+      const int64_t seen = reader.cache().position(id);
+      const int64_t old = seen < 52 ? 0 : (seen - 20) / 32 * 32;
+      ASSERT_EQ(reader.cache().length(id), seen - old + (old > 0 ? short_rows : 0)) << seen;
+    }
+    reader.cache().truncate(id, 0);
+    const std::vector<int32_t> tokens = random_tokens(200, 2);
+    EXPECT_EQ(reader.read(id, tokens, 64), read(std::string(form) + kShort, tokens, 64, DType::kF16));
+  }
+}
+
+TEST(Atp, GoesOnAfterACut) {
+  const std::vector<int32_t> tokens = random_tokens(300, 1);
+  const std::string spec = std::string("atp:r=all") + kShort;
+  const std::vector<float> fresh = read(spec, tokens, 100), dense = read("dense", tokens, 100);
+  Reader reader(spec);
+  const auto id = reader.open();
+  reader.read(id, random_tokens(500, 3), 100);
+  reader.cache().truncate(id, 0);
+  EXPECT_EQ(reader.read(id, tokens, 100), fresh);
+  // The part that stays is short where it was short, and the rest of the text as good as new.
+  reader.cache().truncate(id, 130);
+  const std::vector<float> rest = reader.read(id, std::span(tokens).subspan(130), 100);
+  const auto from = 130 * static_cast<size_t>(tiny_model().shape().vocabulary);
+  EXPECT_LE(largest_difference(rest, std::span(dense).subspan(from)), rounding(DType::kF32, dense));
+}
+
+TEST(Atp, RefusesWhatIsNoRank) {
+  for (const char* spec : {"atp:r=0", "atp:r=3/2", "atp:r=0e", "atp:r=1.5e", "atp:r=e", "atp:form=low", "atp:recent=0",
+                           "atp:chunk=0", "atp:sink=-1", "atp:r=1/4+h2o", "atp:form=linear,r=4",
+                           "atp:form=softmax,r=0.9e", "atp:form=softmax,r=40,chunk=32"})
+    EXPECT_THROW(make_method(parse_attention_spec(spec), {.shape = tiny_model().shape().attention}), Error) << spec;
+}
+
+}  // namespace
+}  // namespace lowkey
