@@ -105,6 +105,10 @@ void add_calibrate(CLI::App& app) {
   verb->add_option("--sample", options->calibrate.sample, "keys of each head that codebooks are fitted to")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  verb->add_option("--skip-first", options->calibrate.skip_first,
+                   "positions of each window that are not counted: attention sinks are unlike other keys")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   verb->add_option("--codebooks", options->calibrate.fit.codebook_bits, "bits a key to fit codebooks for")
       ->delimiter(',')
       ->check(CLI::Range(4, 1024))

@@ -49,7 +49,8 @@ Calibration calibrate(const Context& context, const Model& model, const Tokenize
              wanted, kShortestWindow);
   const int64_t pieces = all / window;
   const int64_t windows = options.tokens == 0 ? pieces : std::min(pieces, (options.tokens + window - 1) / window);
-  const KeyRecorder recorder(model.shape().attention, {.tokens = windows * window, .sample = options.sample});
+  const KeyRecorder recorder(model.shape().attention,
+                             {.tokens = windows * window, .sample = options.sample, .first = options.skip_first});
   int64_t done = 0;
   for (int64_t i = 0; i < windows; ++i) {
     const std::span tokens(stream.data() + i * pieces / windows * window, static_cast<size_t>(window));

@@ -24,6 +24,7 @@ struct CalibrateOptions {
   int64_t tokens = 0;      // to read, rounded up to whole windows; 0: all
   int64_t context = 0;     // tokens a window; 0: what the model was trained for, at most 16384
   int64_t sample = 8192;   // keys of each head kept for codebooks
+  int skip_first = 16;     // positions of each window that are not counted: attention sinks are unlike other keys
   int chunk = 512;         // tokens a step
   bool statistics = true;  // keep them in the result, so that it merges with others
   std::string tool;        // for the file

@@ -43,6 +43,18 @@ class Calibrate : public testing::Test {
   const Tokenizer tokenizer_ = load_tokenizer(kModel);
 };
 
+TEST_F(Calibrate, CountsTheFirstPositionsWhenAsked) {
+  const std::vector<CalibrateText> texts{{"a", book(0, 9000)}};
+  CalibrateOptions with = small(1000);
+  with.skip_first = 0;
+  const Calibration all = run(*model_, texts, with), some = run(*model_, texts, small(1000));
+  EXPECT_EQ(all.tokens, 4 * 256);
+  EXPECT_EQ(some.tokens, 4 * (256 - 16));
+  EXPECT_NE(all.mean, some.mean);
+  with.skip_first = 256;  // nothing is left
+  EXPECT_THROW(run(*model_, texts, with), Error);
+}
+
 TEST_F(Calibrate, SaysWhatItDid) {
   const std::vector<CalibrateText> texts{{"a", book(0, 6000)}, {"b", book(6000, 3000)}};
   int64_t read = 0, fitted = 0;
