@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "apps/cli/eval.h"
+#include "apps/cli/eval_units.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
 #include "lab/agreement.h"
@@ -16,11 +17,12 @@ double ratio(double part, double whole) { return whole > 0 ? part / whole : std:
 
 // Means of all layers, or of one.
 struct Recall {
-  double recall, jaccard, mass, exact_mass;
+  double recall, jaccard, mass, exact_mass, output_error;
 };
 Recall recall_of(const LayerObservation& o) {
   const auto lists = static_cast<double>(o.lists), heads = static_cast<double>(o.query_heads);
-  return {ratio(o.recall, lists), ratio(o.jaccard, lists), ratio(o.mass, heads), ratio(o.exact_mass, heads)};
+  return {ratio(o.recall, lists), ratio(o.jaccard, lists), ratio(o.mass, heads), ratio(o.exact_mass, heads),
+          ratio(o.output_error, heads)};
 }
 Recall recall_of(const Observation& o) {
   LayerObservation all;
@@ -31,7 +33,8 @@ nlohmann::json to_json(const Recall& r) {
   return {{"recall", finite(r.recall)},
           {"jaccard", finite(r.jaccard)},
           {"mass", finite(r.mass)},
-          {"exact_mass", finite(r.exact_mass)}};
+          {"exact_mass", finite(r.exact_mass)},
+          {"output_error", finite(r.output_error)}};
 }
 
 double read_per_pair(const Observation& o) { return ratio(static_cast<double>(o.read), static_cast<double>(o.pairs)); }
@@ -50,6 +53,14 @@ nlohmann::json to_json(const Observation& o) {
   return json;
 }
 
+// With the query heads of each layer: heat maps.
+nlohmann::json with_heads(const Observation& o) {
+  nlohmann::json json = to_json(o);
+  for (size_t i = 0; i < o.heads.size(); ++i)
+    json["layers"][i * o.layers.size() / o.heads.size()]["heads"].push_back(to_json(recall_of(o.heads[i])));
+  return json;
+}
+
 nlohmann::json to_json(const WindowAgreement& w) {
   return {{"begin", w.begin},
           {"kl", w.kl},
@@ -64,37 +75,45 @@ nlohmann::json to_json(const Estimate& e) {
   return {{"mean", e.mean}, {"standard_error", finite(e.error)}, {"low", finite(e.low)}, {"high", finite(e.high)}};
 }
 
+nlohmann::json to_json(const Estimate& e, const Interval& bootstrapped) {
+  nlohmann::json json = to_json(e);
+  json["bootstrap"] = interval_json(bootstrapped);
+  return json;
+}
+
 nlohmann::json to_json(const AgreementSummary& s) {
-  return {{"kl", to_json(s.kl)},
+  return {{"kl", to_json(s.kl, s.kl_interval)},
           {"perplexity", s.perplexity},
           {"dense_perplexity", s.dense_perplexity},
-          {"perplexity_increase_percent", to_json(s.increase)},
+          {"perplexity_increase_percent", to_json(s.increase, s.increase_interval)},
           {"same_top", s.same_top},
           {"seconds_per_window", s.seconds},
-          {"observed", to_json(s.observed)}};
+          {"observed", with_heads(s.observed)}};
 }
 
 void print_heading(size_t width, const AgreementOptions& o) {
   fmt::print(
-      "Agreement with dense attention: the last {} positions of windows of {} tokens. KL in nats, +- standard "
-      "error over windows;\nread: tokens a position and KV head; index: bytes scanned a token and KV head; recall "
-      "and Jaccard: of exact top-k's choice;\nmass: of the softmax, held by the tokens read.\n\n",
+      "\nAgreement with dense attention: the last {} positions of windows of {} tokens. KL in nats, +- standard "
+      "error over windows;\n95 % interval: bootstrap over windows; read: tokens a position and KV head; index: bytes "
+      "scanned a token and KV head;\nrecall and Jaccard: of exact top-k's choice; mass: of the softmax, held by the "
+      "tokens read; error: of attention's output, relative.\n\n",
       o.scored, o.context);
-  fmt::print("{:<{}}  {:>8} {:>8}  {:>8}  {:>8} {:>17}  {:>6}  {:>7} {:>6}  {:>5}  {:>6} {:>7} {:>6}  {:>5}\n",
+  fmt::print("{:<{}}  {:>8} {:>8}  {:>8}  {:>8} {:>17}  {:>6}  {:>7} {:>6}  {:>5}  {:>6} {:>7} {:>6} {:>6}  {:>5}\n",
              "method", width, "KL", "+-", "ppl", "ppl %", "95 % interval", "top-1", "read", "share", "index", "recall",
-             "Jaccard", "mass", "s/win");
+             "Jaccard", "mass", "error", "s/win");
 }
 
 void print_row(const std::string& spec, size_t width, const AgreementSummary& s) {
   const Recall r = recall_of(s.observed);
   const bool one = !std::isfinite(s.kl.error);  // window: nothing is known of the spread
   const std::string error = one ? "-" : fmt::format("{:.5f}", s.kl.error);
-  const std::string interval = one ? "-" : fmt::format("[{:+.3f},{:+.3f}]", s.increase.low, s.increase.high);
+  const std::string interval =
+      one ? "-" : fmt::format("[{:+.3f},{:+.3f}]", s.increase_interval.low, s.increase_interval.high);
   fmt::print(
       "{:<{}}  {:>8.5f} {:>8}  {:>8.4f}  {:>+8.3f} {:>17}  {:>6.4f}  {:>7.1f} {:>6.4f}  {:>5.1f}  {:>6.4f} {:>7.4f} "
-      "{:>6.4f}  {:>5.1f}\n",
+      "{:>6.4f} {:>6.4f}  {:>5.1f}\n",
       spec, width, s.kl.mean, error, s.perplexity, s.increase.mean, interval, s.same_top, read_per_pair(s.observed),
-      share_read(s.observed), index_bytes(s.observed), r.recall, r.jaccard, r.mass, s.seconds);
+      share_read(s.observed), index_bytes(s.observed), r.recall, r.jaccard, r.mass, r.output_error, s.seconds);
 }
 
 using Column = double Recall::*;
@@ -116,20 +135,22 @@ void print_layers(const char* title, Column column, const std::vector<std::strin
 std::vector<std::vector<WindowAgreement>> measure(const Evaluation& e, const AgreementOptions& options) {
   const auto made = e.methods();
   Progress progress("agreement", "windows x methods");
-  return agreement(e.context, e.model, e.compared(made), document_tokens(e.tokenizer, e.text), options,
-                   [&](int64_t done, int64_t total, std::string_view method) {
-                     progress.retitle(method.empty() ? "dense prefix" : std::string(method));
-                     progress.update(done, total);
-                     return !interrupted();
-                   });
+  return agreement(
+      e.context, e.model, e.compared(made), e.stream, options,
+      [&](int64_t done, int64_t total, std::string_view method) {
+        progress.retitle(method.empty() ? "dense prefix" : std::string(method));
+        progress.update(done, total);
+        return !interrupted();
+      },
+      e.units<WindowAgreement>("agreement"));
 }
 
 }  // namespace
 
 nlohmann::json eval_agreement(const Evaluation& e) {
   const EvalOptions& o = e.options;
-  const AgreementOptions options{
-      .context = e.length(8192), .windows = o.windows, .scored = o.scored, .chunk = o.chunk, .kv_type = e.kv_type()};
+  AgreementOptions options{.context = e.length(8192), .scored = o.scored, .chunk = o.chunk, .kv_type = e.kv_type()};
+  options.windows = e.windows(options.context);
   const auto results = measure(e, options);
   nlohmann::json json{{"context", options.context}, {"scored", options.scored}, {"results", nlohmann::json::array()}};
   std::vector<std::string> specs;
@@ -152,6 +173,7 @@ nlohmann::json eval_agreement(const Evaluation& e) {
   print_layers("Jaccard", &Recall::jaccard, specs, width, summaries);
   print_layers("mass", &Recall::mass, specs, width, summaries);
   print_layers("mass of exact top-k", &Recall::exact_mass, specs, width, summaries);
+  print_layers("error of output", &Recall::output_error, specs, width, summaries);
   return json;
 }
 

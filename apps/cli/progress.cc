@@ -19,11 +19,12 @@ void Progress::update(int64_t done, int64_t total) {
   constexpr auto kRedraw = std::chrono::milliseconds(100);
   constexpr int kWidth = 30;
   const auto now = Clock::now();
+  if (first_ < 0) first_ = done;
   if (!terminal_ || (drawn_ && done < total && now - last_ < kRedraw)) return;
   drawn_ = true, last_ = now;
   const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1;
   const double seconds = std::chrono::duration<double>(now - start_).count();
-  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
   const int filled = static_cast<int>(share * kWidth);
   const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
   fmt::print(stderr, "\r\033[K{} [{:=<{}}{: <{}}] {}/{} {} {:.0f}/s, {:.0f} s left", title_, "", filled, "",

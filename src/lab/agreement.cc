@@ -22,6 +22,10 @@ double log_sum(std::span<const float> x) noexcept {
 
 }  // namespace
 
+double log_likelihood(std::span<const float> logits, int32_t token) noexcept {
+  return logits[static_cast<size_t>(token)] - log_sum(logits);
+}
+
 LogitComparison compare_logits(std::span<const float> dense, std::span<const float> other, int32_t target) noexcept {
   const double dense_norm = log_sum(dense), norm = log_sum(other);
   LogitComparison c;
@@ -130,7 +134,8 @@ void check(const AgreementOptions& o) {
 std::vector<std::vector<WindowAgreement>> agreement(const Context& context, const Model& model,
                                                     std::span<const ComparedMethod> methods,
                                                     std::span<const int32_t> stream, const AgreementOptions& options,
-                                                    const AgreementProgress& progress) {
+                                                    const AgreementProgress& progress,
+                                                    const Units<WindowAgreement>& units) {
   check(options);
   // The last position of a window is judged by the token after it.
   const auto begins = window_begins(static_cast<int64_t>(stream.size()) - 1, options.context, options.windows);
@@ -138,14 +143,20 @@ std::vector<std::vector<WindowAgreement>> agreement(const Context& context, cons
   std::vector<std::vector<WindowAgreement>> results(methods.size());
   const auto total = static_cast<int64_t>(begins.size() * methods.size());
   int64_t done = 0;
-  for (int64_t begin : begins) {
-    const auto window = stream.subspan(static_cast<size_t>(begin), static_cast<size_t>(options.context) + 1);
-    if (!reader.open(window, [&] { return progress(done, total, ""); })) return results;
-    for (size_t m = 0; m < methods.size(); ++m) {
+  for (size_t w = 0; w < begins.size(); ++w) {
+    const auto window = stream.subspan(static_cast<size_t>(begins[w]), static_cast<size_t>(options.context) + 1);
+    bool open = false;
+    for (size_t m = 0; m < methods.size(); ++m, ++done) {
+      if (auto known = units.find(m, w)) {
+        results[m].push_back(std::move(*known));
+        continue;
+      }
+      if (!open && !reader.open(window, [&] { return progress(done, total, ""); })) return results;
+      open = true;
       if (!progress(done, total, methods[m].name)) return results;
       results[m].push_back(reader.compare(methods[m]));
-      results[m].back().begin = begin;
-      ++done;
+      results[m].back().begin = begins[w];
+      units.keep(m, w, results[m].back());
     }
   }
   return results;
@@ -165,10 +176,13 @@ AgreementSummary summarise(std::span<const WindowAgreement> windows) {
   }
   const auto percent = [](double nats) { return 100 * std::expm1(nats); };
   const Estimate d = estimate(difference);
-  s.kl = estimate(kl);
+  s.kl = estimate(kl), s.kl_interval = bootstrap(kl);
   s.dense_perplexity = std::exp(estimate(dense).mean);
   s.perplexity = s.dense_perplexity * std::exp(d.mean);
   s.increase = {.mean = percent(d.mean), .error = 100 * std::exp(d.mean) * d.error, .low = d.low, .high = d.high};
+  s.increase_interval = bootstrap(difference);
+  for (double* end : {&s.increase_interval.low, &s.increase_interval.high})
+    if (std::isfinite(*end)) *end = percent(*end);
   if (windows.size() > 1) s.increase.low = percent(d.low), s.increase.high = percent(d.high);
   return s;
 }

@@ -15,6 +15,7 @@
 
 #include "lab/observer.h"
 #include "lab/statistics.h"
+#include "lab/units.h"
 #include "model/model.h"
 
 namespace lowkey {
@@ -40,8 +41,10 @@ struct WindowAgreement {
 
 struct AgreementSummary {
   Estimate kl;
+  Interval kl_interval;  // by bootstrap, as all of this name are
   double perplexity = 0, dense_perplexity = 0;
   Estimate increase;  // of perplexity, percent; windows are the observations
+  Interval increase_interval;
   double same_top = 0;
   double seconds = 0;  // a window
   Observation observed;
@@ -54,10 +57,10 @@ AgreementSummary summarise(std::span<const WindowAgreement>);
 using AgreementProgress = std::function<bool(int64_t done, int64_t total, std::string_view method)>;
 
 // The windows done by each method, in the methods' order. Throws kInvalidArgument when the stream is too short for a
-// window and one token, or an option is out of range.
+// window and one token, or an option is out of range. Units: the windows.
 std::vector<std::vector<WindowAgreement>> agreement(const Context&, const Model&, std::span<const ComparedMethod>,
                                                     std::span<const int32_t> stream, const AgreementOptions&,
-                                                    const AgreementProgress&);
+                                                    const AgreementProgress&, const Units<WindowAgreement>& = {});
 
 // Two predictions [V] of the same token.
 struct LogitComparison {
@@ -66,5 +69,8 @@ struct LogitComparison {
   bool same_top = false;          // the first of the highest
 };
 LogitComparison compare_logits(std::span<const float> dense, std::span<const float> other, int32_t target) noexcept;
+
+// log of the probability that a prediction [V] gives a token, nats, in f64.
+double log_likelihood(std::span<const float> logits, int32_t token) noexcept;
 
 }  // namespace lowkey

@@ -29,16 +29,29 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 }  // namespace
 
-std::vector<Needle> draw_needles(int count, uint64_t seed) {
+std::vector<double> even_depths(int count) {
+  std::vector<double> depths;
+  for (int i = 0; i < count; ++i) depths.push_back((i + 0.5) / count);
+  return depths;
+}
+
+std::vector<Needle> draw_needles(int count, uint64_t seed) { return draw_needles(even_depths(count), 0, seed); }
+
+std::vector<Needle> draw_needles(std::span<const double> depths, int distractors, uint64_t seed) {
   constexpr int kMost = static_cast<int>(std::size(kNouns));
-  LK_REQUIRE(count >= 1 && count <= kMost, kInvalidArgument, "[needle] count={}, must be 1 to {}", count, kMost);
+  LK_REQUIRE(distractors >= 0, kInvalidArgument, "[needle] distractors={}, must be >= 0", distractors);
+  const size_t count = depths.size() + static_cast<size_t>(distractors);
+  LK_REQUIRE(!depths.empty() && count <= kMost, kInvalidArgument,
+             "[needle] {} codes and {} distractors, must be 1 to {} together", depths.size(), distractors, kMost);
+  std::vector<double> places(depths.begin(), depths.end());
+  for (double depth : even_depths(distractors)) places.push_back(depth);
   // The generator's own output is the same on every platform; std's distributions and shuffle are not.
   std::mt19937_64 random(seed);
   std::vector<std::string_view> nouns(std::begin(kNouns), std::end(kNouns));
   std::vector<Needle> needles;
-  for (int i = 0; i < count; ++i) {
+  for (double depth : places) {
     const auto pick = nouns.begin() + static_cast<int64_t>(random() % nouns.size());
-    needles.push_back({std::string(*pick), std::to_string(100000 + random() % 900000), (i + 0.5) / count});
+    needles.push_back({std::string(*pick), std::to_string(100000 + random() % 900000), depth});
     nouns.erase(pick);
   }
   return needles;

@@ -22,6 +22,12 @@ struct Needle {
 // `count` needles of different nouns, spread evenly: the i-th at depth (i + 1/2) / count. The same seed draws the
 // same needles everywhere. Throws kInvalidArgument for a count outside [1, 44].
 std::vector<Needle> draw_needles(int count, uint64_t seed);
+// The same at these depths, and after them `distractors` more that are spread evenly: statements of the same form,
+// whose codes nobody asks for. 1 to 44 in all; depths are checked by hide_needles().
+std::vector<Needle> draw_needles(std::span<const double> depths, int distractors, uint64_t seed);
+
+// Depths of `count` needles spread evenly: (i + 1/2) / count.
+std::vector<double> even_depths(int count);
 
 // The document: the beginning of `text` with the needles at their depths, `length` tokens in all, bos included if
 // the tokenizer wants one. Throws kInvalidArgument when the text is too short, the length too small for the

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "lab/replay.h"
 #include "ops/softmax.h"
 
@@ -36,6 +38,7 @@ class Asker {
       logits = read(branch, {id}, 1);
     }
     trial.found = answers_needle(needle, trial.said);
+    trial.said = printable(trial.said);
     trial.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return trial;
   }
@@ -86,35 +89,80 @@ std::vector<std::string_view> long_texts(const Tokenizer& tokenizer, std::string
   return texts;
 }
 
+// A document and the codes that are asked for.
+struct Haystack {
+  int64_t length;
+  int document;
+  std::string_view text;
+  std::vector<Needle> needles;
+  size_t asked;  // the first of them; the others are distractors
+};
+
+std::vector<Haystack> haystacks(const Tokenizer& tokenizer, std::string_view text, const NeedleOptions& o) {
+  const std::vector<double> depths = o.depths.empty() ? even_depths(o.codes) : o.depths;
+  std::vector<Haystack> all;
+  for (int64_t length : o.lengths) {
+    const auto texts = long_texts(tokenizer, text, length);
+    for (int d = 0; d < o.documents; ++d) {
+      const std::string_view book = texts[static_cast<size_t>(d) % texts.size()];
+      const auto needles = draw_needles(depths, o.distractors, static_cast<uint64_t>(d) + 1);
+      if (!o.alone) {
+        all.push_back({length, d, book, needles, depths.size()});
+        continue;
+      }
+      for (size_t i = 0; i < depths.size(); ++i) {
+        all.push_back({length, d, book, {needles[i]}, 1});
+        all.back().needles.insert(all.back().needles.end(), needles.begin() + static_cast<int64_t>(depths.size()),
+                                  needles.end());
+      }
+    }
+  }
+  return all;
+}
+
+void check(const NeedleOptions& o) {
+  LK_REQUIRE(o.documents >= 1 && o.chunk >= 1 && (o.codes >= 1 || !o.depths.empty()) && !o.lengths.empty(),
+             kInvalidArgument, "[needle] documents={} codes={} chunk={}, all must be >= 1, and a length given",
+             o.documents, o.codes, o.chunk);
+  for (int64_t length : o.lengths)
+    LK_REQUIRE(length >= 1, kInvalidArgument, "[needle] length={}, must be >= 1", length);
+}
+
 }  // namespace
 
 std::vector<std::vector<NeedleTrial>> needle_trials(const Context& context, const Model& model,
                                                     const Tokenizer& tokenizer, std::span<const ComparedMethod> methods,
                                                     std::string_view text, const NeedleOptions& options,
-                                                    const NeedleProgress& progress) {
-  LK_REQUIRE(options.context >= 1 && options.documents >= 1 && options.chunk >= 1, kInvalidArgument,
-             "[needle] context={} documents={} chunk={}, all must be >= 1", options.context, options.documents,
-             options.chunk);
-  const auto texts = long_texts(tokenizer, text, options.context);
+                                                    const NeedleProgress& progress, const Units<NeedleTrial>& units) {
+  check(options);
+  const std::vector<Haystack> stacks = haystacks(tokenizer, text, options);
   DensePrefix prefix(context, model, options.kv_type, options.chunk);
   std::vector<std::vector<NeedleTrial>> results(methods.size());
-  const int64_t total = int64_t{options.documents} * options.codes * static_cast<int64_t>(methods.size());
+  size_t question = 0, questions = 0;
+  for (const Haystack& h : stacks) questions += h.asked;
+  const auto total = static_cast<int64_t>(questions * methods.size());
   int64_t done = 0;
-  for (int d = 0; d < options.documents; ++d) {
-    const auto needles = draw_needles(options.codes, static_cast<uint64_t>(d) + 1);
-    const auto document =
-        hide_needles(tokenizer, texts[static_cast<size_t>(d) % texts.size()], needles, options.context);
-    if (!prefix.read(document, [&](int64_t) { return progress(done, total, ""); })) return results;
+  for (const Haystack& h : stacks) {
+    bool open = false;
     for (size_t m = 0; m < methods.size(); ++m) {
-      const Branch branch = prefix.fork(*methods[m].method, kRoom);
-      Asker asker(context, model, tokenizer, *methods[m].method);
-      for (const Needle& needle : needles) {
+      std::optional<Branch> branch;
+      for (size_t i = 0; i < h.asked; ++i, ++done) {
+        if (auto known = units.find(m, question + i)) {
+          results[m].push_back(std::move(*known));
+          continue;
+        }
+        const auto go_on = [&](int64_t) { return progress(done, total, ""); };
+        if (!open && !prefix.read(hide_needles(tokenizer, h.text, h.needles, h.length), go_on)) return results;
+        open = true;
         if (!progress(done, total, methods[m].name)) return results;
-        results[m].push_back(asker.ask(branch, needle));
-        results[m].back().document = d;
-        ++done;
+        if (!branch) branch.emplace(prefix.fork(*methods[m].method, kRoom));
+        NeedleTrial trial = Asker(context, model, tokenizer, *methods[m].method).ask(*branch, h.needles[i]);
+        trial.length = h.length, trial.document = h.document;
+        units.keep(m, question + i, trial);
+        results[m].push_back(std::move(trial));
       }
     }
+    question += h.asked;
   }
   return results;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "attention/spec.h"
+#include "ops/attention_decode.h"
 #include "ops/group_keys.h"
 #include "ops/score_keys.h"
 #include "ops/select_tokens.h"
@@ -22,12 +23,14 @@ AlwaysRead always_read(const AttentionSpec& spec) {
 
 void LayerObservation::add(const LayerObservation& o) noexcept {
   lists += o.lists, recall += o.recall, jaccard += o.jaccard;
-  query_heads += o.query_heads, mass += o.mass, exact_mass += o.exact_mass;
+  query_heads += o.query_heads, mass += o.mass, exact_mass += o.exact_mass, output_error += o.output_error;
 }
 
 void Observation::add(const Observation& o) {
   layers.resize(std::max(layers.size(), o.layers.size()));
+  heads.resize(std::max(heads.size(), o.heads.size()));
   for (size_t i = 0; i < o.layers.size(); ++i) layers[i].add(o.layers[i]);
+  for (size_t i = 0; i < o.heads.size(); ++i) heads[i].add(o.heads[i]);
   pairs += o.pairs, cached += o.cached, read += o.read, index_bytes += o.index_bytes;
 }
 
@@ -35,8 +38,22 @@ std::vector<int64_t> Observer::planes(const AttentionShape& shape, DType kv_type
   return inner_.planes(shape, kv_type, page_tokens);
 }
 
+LayerObservation& Observer::head(const LayerStep& step, int64_t h) const noexcept {
+  return out_.heads[static_cast<size_t>(int64_t{step.layer} * step.shape.heads + h)];
+}
+
 void Observer::attend(const LayerStep& step, View q, const Selection& selection, View out) const {
   out_.layers.resize(static_cast<size_t>(step.shape.layers));
+  out_.heads.resize(static_cast<size_t>(step.shape.layers * step.shape.heads));
+  count(step, selection);
+  if (every_ == 0) return inner_.attend(step, q, selection, out);
+  compare(step, q, selection);
+  const View exact = exact_outputs(step, q);  // before attend(), which may evict
+  inner_.attend(step, q, selection, out);
+  compare_outputs(step, exact, out);
+}
+
+void Observer::count(const LayerStep& step, const Selection& selection) const {
   const std::span<const KvPages> rows = row_pages(step);
   const auto heads = static_cast<size_t>(step.shape.kv_heads);
   const size_t lists = selection.tokens.size() / std::max<size_t>(rows.size() * heads, 1);  // of a KV head; 0: none
@@ -48,8 +65,46 @@ void Observer::attend(const LayerStep& step, View q, const Selection& selection,
   }
   out_.pairs += static_cast<int64_t>(rows.size() * heads);
   out_.index_bytes += selection.index_bytes;
-  if (every_ > 0) compare(step, q, selection);
-  inner_.attend(step, q, selection, out);
+}
+
+// [N, H, D], of every `every`-th row.
+View Observer::exact_outputs(const LayerStep& step, View q) const {
+  const std::span<const KvPages> pages = row_pages(step);
+  const int64_t rows = static_cast<int64_t>(pages.size()), heads = step.shape.heads, dim = step.shape.head_dim;
+  const int64_t sampled = (rows + every_ - 1) / every_;
+  View exact = step.frame.take_f32({sampled, heads, dim});
+  Scratch::Frame frame(step.context.scratch);
+  View turned = frame.take_f32({rows, heads, dim}), queries = frame.take_f32({sampled, heads, dim});
+  auto* kv = frame.take<KvPages>(sampled);
+  std::copy_n(q.f32(), q.elements(), turned.f32());
+  inner_.to_cache_space(step, turned);
+  for (int64_t i = 0; i < sampled; ++i) {
+    kv[i] = pages[static_cast<size_t>(i * every_)];
+    std::copy_n(turned.f32() + i * every_ * heads * dim, heads * dim, queries.f32() + i * heads * dim);
+  }
+  attention_decode(step.context, {.q = queries,
+                                  .kv = {kv, static_cast<size_t>(sampled)},
+                                  .tokens = {},
+                                  .scale = 1.f / std::sqrt(static_cast<float>(dim)),
+                                  .out = exact});
+  return exact;
+}
+
+void Observer::compare_outputs(const LayerStep& step, View exact, View out) const {
+  const int64_t heads = step.shape.heads, dim = step.shape.head_dim;
+  for (int64_t i = 0; i < exact.dim(0); ++i)
+    for (int64_t h = 0; h < heads; ++h) {
+      const float* good = exact.f32() + (i * heads + h) * dim;
+      const float* got = out.f32() + (i * every_ * heads + h) * dim;
+      double squares = 0, off = 0;
+      for (int64_t d = 0; d < dim; ++d) {
+        const double difference = double{got[d]} - double{good[d]};
+        squares += double{good[d]} * good[d], off += difference * difference;
+      }
+      const double error = squares > 0 ? std::sqrt(off / squares) : 0;
+      head(step, h).output_error += error;
+      out_.layers[static_cast<size_t>(step.layer)].output_error += error;
+    }
 }
 
 // Some rows of a step, with the keys of all tokens before them.
@@ -102,7 +157,7 @@ void Observer::compare(const LayerStep& step, View q, const Selection& selection
       float* row = sample.keys.f32_row(i);
       group_keys(row, 1, longest, kv[i / heads].length, row);  // of a group of one: log2 of its softmax
     });
-    compare(step, sample, out_.layers[static_cast<size_t>(step.layer)]);
+    compare(step, sample);
   }
 }
 
@@ -155,26 +210,27 @@ struct Judged {
   int64_t length;
 };
 
-// keys: [heads, stride], of the query heads that read the list.
-LayerObservation judge(const Judged& j, const float* keys, int64_t heads, int64_t stride) noexcept {
-  LayerObservation o{.lists = 1, .recall = 1, .jaccard = 1, .query_heads = heads};
-  for (int64_t h = 0; h < heads; ++h) {
-    o.mass += mass_of(keys + h * stride, j.chosen);
-    o.exact_mass += mass_of(keys + h * stride, j.exact);
+// keys: [heads, stride], of the query heads that read the list; by_head: out [heads], each with one list of its own.
+void judge(const Judged& j, const float* keys, int64_t stride, std::span<LayerObservation> by_head) noexcept {
+  double recall = 1, jaccard = 1;
+  if (j.chosen.ids != nullptr && j.exact.ids != nullptr) {
+    const int64_t begin = j.budget.sink, end = j.length - j.budget.recent;
+    const auto mine = between(j.chosen, begin, end), best = between(j.exact, begin, end);
+    const auto both = static_cast<double>(common(mine, best));
+    recall = both / static_cast<double>(best.size());
+    jaccard = both / (static_cast<double>(mine.size() + best.size()) - both);
   }
-  if (j.chosen.ids == nullptr || j.exact.ids == nullptr) return o;
-  const int64_t begin = j.budget.sink, end = j.length - j.budget.recent;
-  const auto mine = between(j.chosen, begin, end), best = between(j.exact, begin, end);
-  const auto both = static_cast<double>(common(mine, best));
-  o.recall = both / static_cast<double>(best.size());
-  o.jaccard = both / (static_cast<double>(mine.size() + best.size()) - both);
-  return o;
+  for (LayerObservation& head : by_head) {
+    head = {.lists = 1, .recall = recall, .jaccard = jaccard, .query_heads = 1};
+    head.mass = mass_of(keys, j.chosen), head.exact_mass = mass_of(keys, j.exact);
+    keys += stride;
+  }
 }
 
 }  // namespace
 
 // For each list its exact counterpart.
-void Observer::compare(const LayerStep& step, const Sample& s, LayerObservation& out) const {
+void Observer::compare(const LayerStep& step, const Sample& s) const {
   const int64_t lists = s.lists_per_row, group = step.shape.heads / lists, longest = s.keys.dim(2);
   const auto pairs = static_cast<int64_t>(s.lists.size());
   const size_t n = s.lists.size();
@@ -184,7 +240,7 @@ void Observer::compare(const LayerStep& step, const Sample& s, LayerObservation&
   auto* budgets = frame.take<SelectBudget>(pairs);
   auto* ids = frame.take<int32_t*>(pairs);
   auto* exact = frame.take<TokenList>(pairs);
-  auto* judged = frame.take<LayerObservation>(pairs);
+  auto* judged = frame.take<LayerObservation>(pairs * group);
   for (int64_t p = 0; p < pairs; ++p) {
     lengths[p] = s.kv[static_cast<size_t>(p / lists)].length;
     budgets[p] = budget_of(s.lists[static_cast<size_t>(p)], lengths[p], always_);
@@ -201,10 +257,16 @@ void Observer::compare(const LayerStep& step, const Sample& s, LayerObservation&
   select_tokens(step.context,
                 {.keys = keys, .lengths = {lengths, n}, .budgets = {budgets, n}, .ids = {ids, n}, .lists = {exact, n}});
   step.context.threads.dynamic(pairs, [&](int64_t p, int) {
-    judged[p] = judge({s.lists[static_cast<size_t>(p)], exact[p], budgets[p], lengths[p]}, s.keys.f32_row(p * group),
-                      group, longest);
+    judge({s.lists[static_cast<size_t>(p)], exact[p], budgets[p], lengths[p]}, s.keys.f32_row(p * group), longest,
+          {judged + p * group, static_cast<size_t>(group)});
   });
-  for (int64_t p = 0; p < pairs; ++p) out.add(judged[p]);
+  LayerObservation& layer = out_.layers[static_cast<size_t>(step.layer)];
+  for (int64_t i = 0; i < pairs * group; ++i) {
+    LayerObservation& one = judged[i];
+    head(step, i % step.shape.heads).add(one);
+    if (i % group != 0) one.lists = 0, one.recall = 0, one.jaccard = 0;  // of the layer a list counts once
+    layer.add(one);
+  }
 }
 
 }  // namespace lowkey

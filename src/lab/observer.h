@@ -4,7 +4,8 @@
 // The measure is exact top-k with the same budget: for each list of tokens, as many of the best by their exact keys
 // (softmax per query head, maximum over the group) as the list has besides the first and last ones that are always
 // read. recall = |chosen and exact| / |exact|; Jaccard = |chosen and exact| / |chosen or exact|. Tokens that are always
-// read count in neither.
+// read count in neither. The output error of a query head is |out - exact| / |exact| (lengths of vectors), where
+// `exact` attends with the same query to every token that is still in the cache.
 #pragma once
 
 #include <string>
@@ -37,12 +38,14 @@ struct LayerObservation {
   double recall = 0, jaccard = 0;   // in sum over them
   int64_t query_heads = 0;          // looked at
   double mass = 0, exact_mass = 0;  // of their softmax, held by all tokens read; by those of exact top-k; in sum
+  double output_error = 0;          // in sum over them
 
   void add(const LayerObservation&) noexcept;
 };
 
 struct Observation {
-  std::vector<LayerObservation> layers;  // of every `every`-th row
+  std::vector<LayerObservation> layers;  // [L] of every `every`-th row
+  std::vector<LayerObservation> heads;   // [L * H] the same by query head; a list that heads share counts for each
   int64_t pairs = 0;                     // of a row and a KV head, over all layers
   int64_t cached = 0;                    // tokens they had before them, in sum
   int64_t read = 0;                      // tokens of their lists, in sum; of query heads' lists each
@@ -71,8 +74,12 @@ class Observer final : public Method {
 
  private:
   struct Sample;
+  void count(const LayerStep&, const Selection&) const;
+  View exact_outputs(const LayerStep&, View q) const;
   void compare(const LayerStep&, View q, const Selection&) const;
-  void compare(const LayerStep&, const Sample&, LayerObservation&) const;
+  void compare(const LayerStep&, const Sample&) const;
+  void compare_outputs(const LayerStep&, View exact, View out) const;
+  LayerObservation& head(const LayerStep&, int64_t h) const noexcept;
 
   const Method& inner_;
   AlwaysRead always_;

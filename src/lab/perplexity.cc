@@ -1,5 +1,6 @@
 #include "lab/perplexity.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -25,13 +26,14 @@ class WindowScorer {
     std::iota(rows_.begin(), rows_.end(), 0);
   }
 
-  // after_chunk(tokens) false: stop, and the sum is of no use.
-  double score(std::span<const int32_t> window, const std::function<bool(int64_t)>& after_chunk) {
+  // Of the window's tokens from `first` on, >= 1, the negative log-likelihood in sum. after_chunk(tokens) false: stop,
+  // and the sum is of no use.
+  double score(std::span<const int32_t> window, size_t first, const std::function<bool(int64_t)>& after_chunk) {
     cache_.truncate(sequence_, 0);
     double nll = 0;
     for (size_t begin = 0; begin < window.size();) {
       const size_t count = std::min(static_cast<size_t>(chunk_), window.size() - begin);
-      nll += score_chunk(window, begin, count);
+      nll += score_chunk(window, begin, count, first);
       begin += count;
       if (!after_chunk(static_cast<int64_t>(count))) break;
     }
@@ -39,18 +41,21 @@ class WindowScorer {
   }
 
  private:
-  double score_chunk(std::span<const int32_t> window, size_t begin, size_t count) {
+  double score_chunk(std::span<const int32_t> window, size_t begin, size_t count, size_t first) {
     LK_REQUIRE(cache_.grow(sequence_, static_cast<int64_t>(count)), kInternal, "[perplexity] the cache is full");
     const StepSequence sequence{sequence_, static_cast<int32_t>(count)};
-    const auto rows = static_cast<int64_t>(count);
+    // Row i predicts token begin + i + 1.
+    const size_t skipped = std::min(first > begin + 1 ? first - begin - 1 : 0, count);
+    const auto rows = static_cast<int64_t>(count - skipped);
     const View logits = f32_view(logits_.data(), {rows, model_.shape().vocabulary});
     model_.forward(context_, method_, cache_,
-                   {window.subspan(begin, count), {&sequence, 1}, {rows_.data(), count}, logits});
-    std::vector<float> norms(count);
+                   {window.subspan(begin, count), {&sequence, 1}, {rows_.data() + skipped, count - skipped}, logits});
+    if (rows == 0) return 0;
+    std::vector<float> norms(count - skipped);
     logsumexp(context_, logits, f32_view(norms.data(), {rows}));
     double nll = 0;
-    for (size_t i = 0; i < count && begin + i + 1 < window.size(); ++i)
-      nll += norms[i] - logits.f32_row(static_cast<int64_t>(i))[window[begin + i + 1]];
+    for (size_t i = 0; i < norms.size() && begin + skipped + i + 1 < window.size(); ++i)
+      nll += norms[i] - logits.f32_row(static_cast<int64_t>(i))[window[begin + skipped + i + 1]];
     return nll;
   }
 
@@ -77,45 +82,80 @@ std::vector<int32_t> document_tokens(const Tokenizer& tokenizer, std::string_vie
   return stream;
 }
 
-std::vector<int64_t> window_begins(int64_t stream_tokens, int64_t context, int64_t windows) {
-  const int64_t pieces = stream_tokens / context;
+std::vector<int64_t> window_begins(int64_t stream_tokens, int64_t context, int64_t windows, int64_t stride) {
+  LK_REQUIRE(stride >= 0 && stride <= context, kInvalidArgument, "[windows] stride={}, must be 0 to {}", stride,
+             context);
+  if (stride == 0) stride = context;
+  const int64_t pieces = stream_tokens < context ? 0 : (stream_tokens - context) / stride + 1;
   LK_REQUIRE(pieces >= 1, kInvalidArgument, "[windows] the text has {} tokens, a window needs {}", stream_tokens,
              context);
   const int64_t count = windows == 0 ? pieces : std::min(windows, pieces);
   std::vector<int64_t> begins;
-  for (int64_t i = 0; i < count; ++i) begins.push_back(i * pieces / count * context);
+  for (int64_t i = 0; i < count; ++i) begins.push_back(i * pieces / count * stride);
   return begins;
+}
+
+namespace {
+
+void add(const WindowScore& window, PerplexityResult& result) {
+  result.window_nll.push_back(window.nll);
+  result.window_tokens.push_back(window.tokens);
+  result.scored_tokens += window.tokens;
+  result.seconds += window.seconds;
+}
+
+double perplexity_of(const PerplexityResult& r) {
+  double nll = 0;
+  for (size_t i = 0; i < r.window_nll.size(); ++i) nll += r.window_nll[i] * static_cast<double>(r.window_tokens[i]);
+  return std::exp(nll / static_cast<double>(std::max<int64_t>(r.scored_tokens, 1)));
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+PerplexityResult perplexity(const Context& context, const Model& model, const Method& method,
+                            std::span<const int32_t> stream, const PerplexityOptions& o,
+                            const PerplexityProgress& progress, const Units<WindowScore>& units) {
+  LK_REQUIRE(o.context >= 2 && o.windows >= 0 && o.chunk >= 1, kInvalidArgument,
+             "[perplexity] context={} windows={} chunk={}, must be >= 2, >= 0, >= 1", o.context, o.windows, o.chunk);
+  const auto begins = window_begins(static_cast<int64_t>(stream.size()), o.context, o.windows, o.stride);
+  const int64_t total = static_cast<int64_t>(begins.size()) * o.context;
+  const int64_t stride = o.stride == 0 ? o.context : o.stride;
+  WindowScorer scorer(context, model, method, o);
+  PerplexityResult result;
+  int64_t done = 0;
+  bool go_on = true;
+  for (size_t i = 0; i < begins.size() && go_on; ++i) {
+    const int64_t end = static_cast<int64_t>(i + 1) * o.context;  // of what is done then
+    if (const auto known = units.find(0, i)) {
+      add(*known, result);
+      done = end;
+      continue;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const int64_t first = begins[i] == 0 ? 1 : std::max<int64_t>(o.context - stride, 1);
+    const auto window = stream.subspan(static_cast<size_t>(begins[i]), static_cast<size_t>(o.context));
+    const double nll = scorer.score(window, static_cast<size_t>(first), [&](int64_t tokens) {
+      done += tokens;
+      return go_on = progress(done, total);
+    });
+    if (!go_on && done < end) break;
+    const int64_t tokens = o.context - first;
+    const WindowScore score{nll / static_cast<double>(tokens), tokens, seconds_since(start)};
+    units.keep(0, i, score);
+    add(score, result);
+  }
+  result.perplexity = perplexity_of(result);
+  return result;
 }
 
 PerplexityResult perplexity(const Context& context, const Model& model, const Tokenizer& tokenizer,
                             const Method& method, std::string_view text, const PerplexityOptions& options,
-                            const std::function<bool(int64_t, int64_t)>& progress) {
-  LK_REQUIRE(options.context >= 2 && options.windows >= 0 && options.chunk >= 1, kInvalidArgument,
-             "[perplexity] context={} windows={} chunk={}, must be >= 2, >= 0, >= 1", options.context, options.windows,
-             options.chunk);
-  const std::vector<int32_t> stream = document_tokens(tokenizer, text);
-  const auto begins = window_begins(static_cast<int64_t>(stream.size()), options.context, options.windows);
-  const auto windows = static_cast<int64_t>(begins.size());
-  const auto start = std::chrono::steady_clock::now();
-  WindowScorer scorer(context, model, method, options);
-  PerplexityResult result;
-  int64_t done = 0;
-  bool go_on = true;
-  for (int64_t i = 0; i < windows && go_on; ++i) {
-    const std::span window(stream.data() + begins[static_cast<size_t>(i)], static_cast<size_t>(options.context));
-    const double nll = scorer.score(window, [&](int64_t tokens) {
-      done += tokens;
-      return go_on = progress(done, windows * options.context);
-    });
-    if (!go_on && done < (i + 1) * options.context) break;
-    result.window_nll.push_back(nll / static_cast<double>(options.context - 1));
-    result.scored_tokens += options.context - 1;
-  }
-  const double mean = std::accumulate(result.window_nll.begin(), result.window_nll.end(), 0.0) /
-                      static_cast<double>(std::max<size_t>(result.window_nll.size(), 1));
-  result.perplexity = std::exp(mean);
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return result;
+                            const PerplexityProgress& progress) {
+  return perplexity(context, model, method, document_tokens(tokenizer, text), options, progress);
 }
 
 }  // namespace lowkey

@@ -16,6 +16,17 @@ struct Estimate {
 // Throws kInvalidArgument when there is nothing to estimate from.
 Estimate estimate(std::span<const double> observations);
 
+struct Interval {
+  double low = 0, high = 0;
+};
+
+// The 95 % interval of the weighted mean of observations by bootstrap: they are drawn again and again, with
+// replacement, and always in the same way. Few observations drawn again vary less than new ones would: the percentiles
+// are those that Student's t asks for (Hesterberg 2015, the expanded percentile interval). Needs no symmetry: of a
+// function of the mean that rises it is the function of the interval. Infinite for a single observation. weights:
+// positive, or none for equal ones. Throws kInvalidArgument (no observations, another number of weights).
+Interval bootstrap(std::span<const double> observations, std::span<const double> weights = {});
+
 // The 97.5 % point of Student's t distribution, within 0.002. freedom >= 1.
 double student_t(int64_t freedom) noexcept;
 
