@@ -5,10 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/calibration_report.h"
+#include "apps/cli/inspect_encoder.h"
 #include "apps/cli/options.h"
 #include "apps/cli/verbs.h"
 #include "base/printable.h"
 #include "model/checkpoint.h"
+#include "model/encoder.h"
 #include "model/model.h"
 #include "model/tokenizer_loader.h"
 
@@ -104,6 +106,7 @@ void run(const InspectOptions& o) {
   std::error_code ignored;
   if (o.model.ends_with(".safetensors") && !std::filesystem::is_directory(o.model, ignored))
     return inspect_calibration(o);
+  if (is_encoder(o.model)) return inspect_encoder(o.model, o.json, o.tensors);
   const auto model = open_model(o.model);
   const Tokenizer tokenizer = load_tokenizer(o.model);
   const Checkpoint checkpoint = Checkpoint::open(o.model);

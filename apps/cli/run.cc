@@ -1,17 +1,20 @@
-// lowkey run: generates text.
+// lowkey run: generates text; with an encoder, prints embeddings or classes (embed.h).
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/embed.h"
 #include "apps/cli/methods.h"
 #include "apps/cli/options.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/signals.h"
 #include "apps/cli/verbs.h"
+#include "base/error.h"
 #include "base/isa.h"
 #include "engine/engine.h"
+#include "model/encoder.h"
 #include "model/tokenizer_loader.h"
 
 namespace lowkey::cli {
@@ -24,6 +27,7 @@ struct RunOptions {
   EngineOptions engine;
   bool interactive = false;
   bool no_special = false;
+  std::string pool;  // for encoders
 };
 
 void add_sampling(CLI::App& verb, Request& r) {
@@ -119,7 +123,20 @@ OpenedMethod open(const RunOptions& o, const Context& context, const Model& mode
                       .tokens = std::min(limit, static_cast<int64_t>(prompt.size()) + o.request.max_tokens)});
 }
 
-void run(RunOptions& o) {
+void run_encoder(const RunOptions& o, const CLI::App& verb) {
+  refuse_generation(verb);
+  EmbedOptions options{.common = o.common,
+                       .prompt = o.prompt,
+                       .pool = o.pool,
+                       .context = o.engine.context,
+                       .parse_special = !o.no_special};
+  if (verb.get_option("--kv-type")->count() == 0) options.common.kv_type.clear();
+  embed(options);
+}
+
+void run(RunOptions& o, const CLI::App& verb) {
+  if (is_encoder(o.common.model)) return run_encoder(o, verb);
+  LK_REQUIRE(o.pool.empty(), kInvalidArgument, "--pool {}: the model generates text, only encoders embed it", o.pool);
   const auto context = make_context(o.common);
   o.engine.kv_type = parse_kv_type(o.common.kv_type);
   parse_attention_spec(o.common.attention);  // a slip is told before a model is opened
@@ -152,18 +169,22 @@ void run(RunOptions& o) {
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* verb = app.add_subcommand("run", "generate text from a prompt");
+  CLI::App* verb = app.add_subcommand(
+      "run", "generate text from a prompt; with an encoder, embeddings or classes of texts (-f: one a line)");
   add_model(*verb, options->common);
   add_prompt(*verb, options->prompt);
   verb->add_flag("-i,--interactive", options->interactive, "go on from lines typed at the terminal");
   add_sampling(*verb, options->request);
   add_attention(*verb, options->common);
   verb->add_option("--context", options->engine.context,
-                   "most tokens of prompt and answer; 0: what the model was trained for");
+                   "most tokens of prompt and answer, or of a text; 0: what the model was trained for");
   verb->add_option("--chunk", options->engine.chunk, "prompt tokens a step")->capture_default_str();
   verb->add_flag("--no-special", options->no_special, "read '<|...|>' in the prompt as plain text");
+  verb->add_option("--pool", options->pool,
+                   "encoders: one vector a text, the mean of its tokens' or the first one (cls)")
+      ->check(CLI::IsMember({"mean", "cls"}));
   add_execution(*verb, options->common);
-  verb->callback([options] { run(*options); });
+  verb->callback([options, verb] { run(*options, *verb); });
 }
 
 }  // namespace lowkey::cli

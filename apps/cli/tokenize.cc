@@ -61,7 +61,7 @@ void add_tokenize(CLI::App& app) {
   verb->add_option("MODEL", options->model, "a .gguf file or a Hugging Face folder")->required();
   add_prompt(*verb, options->prompt);
   verb->add_option("--decode", options->decode, "ids to turn into text: 1 2 3 or 1,2,3");
-  verb->add_flag("--no-bos", options->no_bos, "do not begin with the beginning-of-text token");
+  verb->add_flag("--no-bos", options->no_bos, "no beginning-of-text token, or [CLS] and [SEP], around the text");
   verb->add_flag("--no-special", options->no_special, "'<|...|>' in the text is plain text; special ids print nothing");
   verb->callback([options] { run(*options); });
 }
