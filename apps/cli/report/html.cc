@@ -15,6 +15,16 @@ std::string hint_of(const Cell& cell) {
   return cell.hint.empty() ? "" : fmt::format(" title=\"{}\"", escape_html(cell.hint));
 }
 
+// Names of methods may break after a comma or a colon, where lines are short.
+std::string name_cell(const Cell& cell) {
+  std::string name;
+  for (const char c : escape_html(cell.text)) {
+    name += c;
+    if (c == ',' || c == ':') name += "<wbr>";
+  }
+  return fmt::format("<th scope=\"row\"{}>{}</th>", hint_of(cell), name);
+}
+
 std::string data_cell(const Cell& cell) {
   if (cell.heat < 0) return fmt::format("<td{}>{}</td>", hint_of(cell), escape_html(cell.text));
   const double heat = std::clamp(cell.heat, 0., 1.);
@@ -49,9 +59,9 @@ std::string escape_html(std::string_view text) {
   return safe;
 }
 
-std::string script_json(const nlohmann::json& json) {
+std::string script_safe(std::string_view json) {
   std::string safe;
-  for (const char c : json.dump()) {  // outside of strings JSON has no "<"
+  for (const char c : json) {  // outside of strings JSON has no "<"
     if (c == '<')
       safe += "\\u003c";
     else
@@ -98,9 +108,7 @@ std::string Table::html() const {
   html += "</tr></thead>\n<tbody>\n";
   for (const auto& row : rows) {
     html += "<tr>";
-    for (size_t i = 0; i < row.size(); ++i)
-      html += i == 0 ? fmt::format("<th scope=\"row\"{}>{}</th>", hint_of(row[i]), escape_html(row[i].text))
-                     : data_cell(row[i]);
+    for (size_t i = 0; i < row.size(); ++i) html += i == 0 ? name_cell(row[i]) : data_cell(row[i]);
     html += "</tr>\n";
   }
   return html + "</tbody></table></div>\n";

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,8 +11,8 @@ namespace lowkey::cli {
 // For text between tags and for attributes in double quotes.
 std::string escape_html(std::string_view text);
 
-// For the inside of a <script> element: no "<" is left, so neither </script> nor <!-- can end or change it.
-std::string script_json(const nlohmann::json&);
+// JSON for the inside of a <script> element: no "<" is left, so neither </script> nor <!-- can end or change it.
+std::string script_safe(std::string_view json);
 
 // "0.0731": with so many digits after the point; an en dash for NaN and infinity.
 std::string shown(double value, int digits);

@@ -61,6 +61,14 @@ Table by_head(const Entry<QualityFacts>& e, const HeatScale& scale) {
   return map;
 }
 
+// Not so where every head chose all of the best tokens, or nothing was looked at.
+bool tells(const QualityFacts& q) {
+  for (const LayerFacts& layer : q.layers)
+    for (const double recall : layer.recall_of_heads)
+      if (recall < 1) return true;
+  return false;
+}
+
 void add_heads(const QualityEntries& all, Page& page) {
   std::vector<double> values;
   for (const auto& e : all)
@@ -70,10 +78,11 @@ void add_heads(const QualityEntries& all, Page& page) {
   const HeatScale scale = HeatScale::around(values);
   std::vector<Table> maps;
   for (const auto& e : all)
-    if (std::any_of(e.facts.layers.begin(), e.facts.layers.end(),
-                    [](const auto& l) { return !l.recall_of_heads.empty(); }))
-      maps.push_back(by_head(e, scale));
-  page.note("Recall by query head, a map for each method: layers from top to bottom, heads from left to right.");
+    if (tells(e.facts)) maps.push_back(by_head(e, scale));
+  if (maps.empty()) return;
+  page.note(
+      "Recall by query head, a map for each method that misses any token: layers from top to bottom, heads from left "
+      "to right.");
   page.maps(maps, scale.legend());
 }
 
@@ -84,7 +93,7 @@ void add_layers(const Report& report, Page& page) {
   for (const auto& e : entries(report, &RunFacts::quality, report.labels))
     if (!e.facts.layers.empty() && split_spec(e.facts.spec).name != "dense") all.push_back(e);
   if (all.empty()) return;
-  page.section("layers", "Recall by layer and head",
+  page.section("Layers", "Recall by layer and head",
                "Recall is the part of the best tokens, by exact scores, that a method chose; mass is how much of the "
                "softmax the tokens it read hold. A pale column is a layer whose keys the index knows less well.");
   add_map(all, &LayerFacts::recall, "recall", page);

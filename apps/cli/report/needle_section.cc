@@ -84,7 +84,7 @@ void add_needles(const Report& report, Page& page) {
     }
   const std::string length =
       contexts.size() == 1 ? fmt::format(" Documents of {} tokens.", shown_tokens(*contexts.begin())) : "";
-  page.section("needle", "Needles in long documents",
+  page.section("Needles", "Needles in long documents",
                "Codes are hidden in a long text, and the model is asked for them afterwards. Found or lost shows what "
                "averages hide: a single token that was not read." +
                    length);

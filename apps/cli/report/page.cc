@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 namespace lowkey::cli {
 namespace {
@@ -13,7 +14,21 @@ using nlohmann::json;
 json axis_json(const ChartAxis& axis) {
   json ticks = json::array();
   for (const auto& [value, word] : axis.ticks) ticks.push_back({{"at", value}, {"word", word}});
-  return {{"title", axis.title}, {"log", axis.logarithmic}, {"ticks", std::move(ticks)}};
+  nlohmann::json most = std::isfinite(axis.most) ? nlohmann::json(axis.most) : nlohmann::json();
+  return {{"title", axis.title}, {"log", axis.logarithmic}, {"most", std::move(most)}, {"ticks", std::move(ticks)}};
+}
+
+// Escaped; a number and its percent sign stay together.
+std::string prose(const std::string& words) {
+  std::string text = escape_html(words);
+  for (size_t at = text.find(" %"); at != std::string::npos; at = text.find(" %", at)) text.replace(at, 1, "&nbsp;");
+  return text;
+}
+
+std::string id_of(const std::string& name) {
+  std::string id = escape_html(name);
+  std::replace(id.begin(), id.end(), ' ', '-');
+  return id;
 }
 
 bool shows(const ChartAxis& axis, double value) { return std::isfinite(value) && (!axis.logarithmic || value > 0); }
@@ -33,7 +48,7 @@ json points_json(const Chart& chart, std::vector<ChartPoint> points) {
 
 }  // namespace
 
-json Chart::json() const {
+std::string Chart::json() const {
   constexpr const char* kKinds[] = {"lines", "bars", "stack"};
   nlohmann::json all{
       {"title", title},    {"kind", kKinds[static_cast<int>(kind)]}, {"x", axis_json(x)},
@@ -44,25 +59,25 @@ json Chart::json() const {
     all["series"].push_back(
         {{"label", one.label}, {"colour", one.colour}, {"run", one.run}, {"points", std::move(points)}});
   }
-  return all;
+  return all["series"].empty() ? "" : all.dump();
 }
 
-void Page::section(const std::string& id, const std::string& title, const std::string& lead) {
+void Page::section(const std::string& name, const std::string& title, const std::string& lead) {
   if (open_) body_ += "</section>\n";
   open_ = true;
-  sections_.emplace_back(id, title);
-  body_ += fmt::format("\n<section id=\"{}\">\n<h2>{}</h2>\n<p class=\"lead\">{}</p>\n", escape_html(id),
-                       escape_html(title), escape_html(lead));
+  sections_.push_back(name);
+  body_ += fmt::format("\n<section id=\"{}\">\n<h2>{}</h2>\n<p class=\"lead\">{}</p>\n", id_of(name),
+                       escape_html(title), prose(lead));
 }
 
-void Page::note(const std::string& words) { body_ += fmt::format("<p class=\"note\">{}</p>\n", escape_html(words)); }
+void Page::note(const std::string& words) { body_ += fmt::format("<p class=\"note\">{}</p>\n", prose(words)); }
 
 void Page::charts(const std::vector<Chart>& charts) {
   std::string figures;
   int count = 0;
   for (const Chart& chart : charts) {
-    nlohmann::json data = chart.json();
-    if (data["series"].empty()) continue;
+    std::string data = chart.json();
+    if (data.empty()) continue;
     figures += fmt::format("<figure class=\"chart\" data-chart=\"{}\"><figcaption>{}</figcaption></figure>\n",
                            chart_data_.size(), escape_html(chart.title));
     chart_data_.push_back(std::move(data));
@@ -97,15 +112,15 @@ std::string Page::tiles() const {
   if (tiles_.empty()) return "";
   std::string html = "<ul class=\"tiles\">\n";
   for (const Tile& tile : tiles_)
-    html += fmt::format("<li><b>{}</b><span>{}</span><code>{}</code></li>\n", escape_html(tile.value),
-                        escape_html(tile.words), escape_html(tile.source));
+    html += fmt::format("<li><b>{}</b><span>{}</span><code>{}</code></li>\n", prose(tile.value), prose(tile.words),
+                        escape_html(tile.source));
   return html + "</ul>\n";
 }
 
 std::string Page::contents() const {
   std::string html;
-  for (const auto& [id, title] : sections_)
-    html += fmt::format("<a href=\"#{}\">{}</a>\n", escape_html(id), escape_html(title));
+  for (const std::string& name : sections_)
+    html += fmt::format("<a href=\"#{}\">{}</a>\n", id_of(name), escape_html(name));
   return html;
 }
 

@@ -4,7 +4,6 @@
 
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -30,7 +29,8 @@ struct ChartSeries {
 struct ChartAxis {
   std::string title;  // with its unit
   bool logarithmic = false;
-  std::vector<std::pair<double, std::string>> ticks;  // none: chosen by the chart
+  double most = std::numeric_limits<double>::quiet_NaN();  // where it ends; NaN: where its points do
+  std::vector<std::pair<double, std::string>> ticks;       // none: chosen by the chart
 };
 
 struct Chart {
@@ -45,8 +45,8 @@ struct Chart {
   std::vector<ChartSeries> series;
   std::vector<ChartPoint> front;  // the best of all, as one faint line
 
-  // Points that an axis cannot show are left out, and series without points.
-  nlohmann::json json() const;
+  // For the script. Points that an axis cannot show are left out, and series without points; "" when none is left.
+  std::string json() const;
 };
 
 struct Tile {
@@ -57,8 +57,8 @@ class Page {
  public:
   void tile(Tile tile) { tiles_.push_back(std::move(tile)); }
 
-  // Starts a section. `lead` explains in plain words what it shows.
-  void section(const std::string& id, const std::string& title, const std::string& lead);
+  // Starts a section, in the contents by `name`. `lead` explains in plain words what it shows.
+  void section(const std::string& name, const std::string& title, const std::string& lead);
   void note(const std::string& words);
   void charts(const std::vector<Chart>&);         // side by side where there is room
   void table(const Table&, bool folded = false);  // folded: behind its caption, once there are charts
@@ -70,13 +70,13 @@ class Page {
   std::string tiles() const;
   std::string contents() const;
   std::string body() const { return body_ + (open_ ? "</section>\n" : ""); }
-  const nlohmann::json& chart_data() const { return chart_data_; }
+  const std::vector<std::string>& chart_data() const { return chart_data_; }  // JSON of each
 
  private:
   std::vector<Tile> tiles_;
-  std::vector<std::pair<std::string, std::string>> sections_;  // id, title
+  std::vector<std::string> sections_;  // names
   std::map<std::string, int> colours_;
-  nlohmann::json chart_data_ = nlohmann::json::array();
+  std::vector<std::string> chart_data_;
   std::string body_;
   bool open_ = false;
 };

@@ -5,7 +5,7 @@
   const root = document.documentElement;
   const data = JSON.parse(document.getElementById('data').textContent);
   const element = (name, parent, set = {}) => Object.assign((parent.append(document.createElement(name)), parent.lastChild), set);
-  const shown = v => v === 0 ? '0' : Math.abs(v) >= 1e4 ? Math.round(v).toLocaleString('en') : String(+v.toPrecision(3));
+  const shown = v => v === 0 ? '0' : Math.abs(v) >= 1e3 ? Math.round(v).toLocaleString('en') : String(+v.toPrecision(3));
 
   // What the style sheet says in the theme of the moment.
   const probe = element('i', document.body, {hidden: true});
@@ -50,7 +50,7 @@
   };
 
   function range(axis, values) {
-    if (!axis.log) return {beginAtZero: true, grace: '4%'};
+    if (!axis.log) return {beginAtZero: true, ...(axis.most === null ? {} : {max: axis.most})};
     const logs = values.filter(v => v > 0).map(Math.log10), low = Math.min(...logs), high = Math.max(...logs);
     const pad = Math.max((high - low) * .06, .03);
     return {min: 10 ** (low - pad), max: 10 ** (high + pad)};
@@ -68,18 +68,19 @@
     if (ticks.length > 1) scale.ticks = ticks;
   }
 
-  function scale_of(axis, values) {
+  function scale_of(axis, values, lying = false) {
     const words = new Map(axis.ticks.map(t => [t.at, t.word]));
     return {
       type: axis.log ? 'logarithmic' : 'linear',
       ...range(axis, values),
+      ...(lying && !axis.log ? {max: Math.max(...values) * (values.length > 200 ? 1 : 1.03)} : {}),
       afterBuildTicks: scale => {
         if (words.size && words.size <= 12) scale.ticks = [...words.keys()].sort((a, b) => a - b).map(value => ({value}));
         else if (axis.log) log_ticks(scale);
       },
       title: {display: true, text: axis.title, color: colour('soft'), padding: 6},
       grid: {color: colour('line'), borderColor: colour('line'), tickLength: 4},
-      ticks: {color: colour('soft'), maxRotation: 0, autoSkipPadding: 8, callback: v => words.get(v) ?? shown(v)},
+      ticks: {color: colour('soft'), maxRotation: 0, includeBounds: axis.log, autoSkipPadding: 8, callback: v => words.get(v) ?? shown(v)},
     };
   }
 
@@ -118,7 +119,7 @@
     return {
       type: 'scatter', data: {datasets: sets}, plugins: [intervals],
       options: {
-        scales: {x: scale_of(spec.x, points.map(p => p.x)), y: scale_of(spec.y, bounds)},
+        scales: {x: scale_of(spec.x, points.map(p => p.x), true), y: scale_of(spec.y, bounds)},
         plugins: {tooltip: tooltip(spec, false), legend: {display: false}},
         interaction: {mode: 'nearest', intersect: true},
       },
@@ -242,7 +243,7 @@
     const value = row_cell => { const n = parseFloat(row_cell.textContent.replace(/,/g, '')); return Number.isNaN(n) ? Infinity : n; };
     for (const table of document.querySelectorAll('.scroll table:not(.map)')) {
       const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-      if (body.rows.length < 3 || table.closest('#settings')) continue;
+      if (body.rows.length < 3 || table.closest('#Settings')) continue;
       heads.forEach((head, column) => {
         head.classList.add('sorts'), head.tabIndex = 0;
         const sort = () => {

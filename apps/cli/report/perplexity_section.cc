@@ -24,7 +24,7 @@ Measured change(const RunFacts& run, const PerplexityFacts& p) {
 void add_perplexity(const Report& report, Page& page) {
   const auto all = entries(report, &RunFacts::perplexities, report.labels);
   if (all.empty()) return;
-  page.section("perplexity", "Perplexity",
+  page.section("Perplexity", "Perplexity",
                "How surprised the model is by a text it reads, e to the mean negative log-likelihood; lower is better. "
                "The change against dense attention is taken window by window, so that hard and easy windows cancel.");
   Chart chart{.title = "Change of perplexity against dense attention",
@@ -45,7 +45,7 @@ void add_perplexity(const Report& report, Page& page) {
   for (const auto& e : all) {
     const PerplexityFacts& p = e.facts;
     const bool dense = split_spec(p.spec).name == "dense";
-    const Measured m = dense ? Measured{} : change(report.runs[static_cast<size_t>(e.run)], p);
+    const Measured m = dense ? Measured{} : change(report.runs[e.run], p);
     if (!dense) bars.points.push_back({.x = 0, .y = m.mean, .low = m.low, .high = m.high, .note = e.label});
     table.rows.push_back({{e.label, p.spec},
                           {shown(p.perplexity, 4)},

@@ -56,7 +56,7 @@ Chart pareto(const QualityEntries& all, Page& page) {
               .x = {.title = cost.words(), .logarithmic = true, .ticks = {}},
               .y = {.title = kKl, .logarithmic = true, .ticks = {}}};
   for (const auto& e : all)
-    series_of(chart, e.family, page.colour(e.plain_family), e.run)
+    series_of(chart, e.family, page.colour(e.plain_family), e.style)
         .points.push_back(point(cost.percent(e.facts), e.facts, e.label));
   chart.front = front_of(chart);
   return chart;
@@ -79,7 +79,7 @@ Chart by_k(const QualityEntries& all, Page& page) {
   for (const auto& e : all) {
     const double k = share_of_k(e.facts.spec, e.facts.context);
     if (!std::isfinite(k)) continue;
-    series_of(chart, e.family, page.colour(e.plain_family), e.run).points.push_back(point(k, e.facts, e.label));
+    series_of(chart, e.family, page.colour(e.plain_family), e.style).points.push_back(point(k, e.facts, e.label));
     const std::pair tick(k, text_of_k(e.facts.spec));
     if (std::find(chart.x.ticks.begin(), chart.x.ticks.end(), tick) == chart.x.ticks.end())
       chart.x.ticks.push_back(tick);
@@ -93,8 +93,8 @@ Chart by_index(const QualityEntries& all, const SpecLabels& labels) {
               .y = {.title = kKl, .logarithmic = true, .ticks = {}}};
   for (const auto& e : all) {
     if (!(e.facts.index_bytes > 0)) continue;
-    const std::string run = e.label.substr(labels.label(e.facts.spec).size());
-    series_of(chart, labels.by_index(e.facts.spec) + run, 0, e.run)
+    const std::string run = e.label.substr(e.plain_label.size());
+    series_of(chart, labels.by_index(e.facts.spec) + run, 0, e.style)
         .points.push_back(point(e.facts.index_bytes, e.facts, e.label));
   }
   chart = with_lines(std::move(chart));
@@ -194,7 +194,7 @@ std::string lead_of(const QualityEntries& all) {
 void add_quality(const Report& report, Page& page) {
   const QualityEntries all = entries(report, &RunFacts::quality, report.labels);
   if (all.empty()) return;
-  page.section("quality", "Quality against bytes read", lead_of(all));
+  page.section("Quality", "Quality against bytes read", lead_of(all));
   if (!report.labels.common().empty()) page.note("All with " + report.labels.common() + ".");
   page.charts({pareto(all, page)});
   page.charts({by_k(all, page), by_index(all, report.labels)});

@@ -255,7 +255,7 @@ void read_all(const json& all, RunFacts& facts) {
 
 }  // namespace
 
-RunFacts run_facts(const std::string& name, json all) {
+RunFacts run_facts(const std::string& name, const json& all) {
   RunFacts facts;
   facts.name = name;
   try {
@@ -263,7 +263,7 @@ RunFacts run_facts(const std::string& name, json all) {
   } catch (const Error& error) {
     throw Error(ErrorKind::kCorruptFile, fmt::format("[report] {}: {}", printable(name), error.what()));
   }
-  facts.json = std::move(all);
+  facts.json = all.dump(-1, ' ', false, json::error_handler_t::replace);
   return facts;
 }
 
@@ -274,7 +274,7 @@ RunFacts read_run(const std::string& name, std::string_view text) {
   } catch (const Error& error) {
     throw Error(ErrorKind::kCorruptFile, fmt::format("[report] {}: {}", printable(name), error.what()));
   }
-  return run_facts(name, std::move(all));
+  return run_facts(name, all);
 }
 
 }  // namespace lowkey::cli

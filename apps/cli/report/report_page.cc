@@ -1,8 +1,10 @@
 #include "apps/cli/report/report_page.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "apps/cli/report/page.h"
 #include "apps/cli/report/page_parts.h"
@@ -79,10 +81,15 @@ std::string report_page(std::span<const RunFacts> runs) {
        {add_quality, add_perplexity, add_layers, add_needles, add_spectra, add_speed, add_others, add_settings})
     add(report, page);
 
-  nlohmann::json data{{"charts", page.chart_data()}, {"runs", nlohmann::json::array()}};
-  for (const RunFacts& run : runs) data["runs"].push_back({{"name", run.name}, {"results", run.json}});
+  std::vector<std::string> results;
+  for (const RunFacts& run : runs)
+    results.push_back(
+        fmt::format("{{\"name\":{},\"results\":{}}}",
+                    nlohmann::json(run.name).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), run.json));
+  const std::string data =
+      fmt::format("{{\"charts\":[{}],\"runs\":[{}]}}", fmt::join(page.chart_data(), ","), fmt::join(results, ","));
   const std::string subject_text = escape_html(subject(runs)), names = escape_html(names_of(runs)),
-                    tiles = page.tiles(), contents = page.contents(), body = page.body(), json = script_json(data);
+                    tiles = page.tiles(), contents = page.contents(), body = page.body(), json = script_safe(data);
   return filled(kPageHtml, {{"subject", subject_text},
                             {"names", names},
                             {"tiles", tiles},

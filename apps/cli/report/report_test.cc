@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "apps/cli/report/html.h"
@@ -106,7 +107,7 @@ TEST(Html, NothingOfATextIsMarkup) {
 
 TEST(Html, DataCannotEndItsScript) {
   const json data{{"</script><!--", "<!-- <script> ]]>"}};
-  const std::string safe = script_json(data);
+  const std::string safe = script_safe(data.dump());
   EXPECT_EQ(safe.find('<'), std::string::npos) << safe;
   EXPECT_EQ(json::parse(safe), data);
 }
@@ -204,7 +205,7 @@ TEST(Report, WithoutAShapeTokensStandForBytes) {
 
 TEST(Report, EverySectionIsInTheTables) {
   const std::string page = still(page_of({{"eval", kEval}, {"bench", kBench}}));
-  for (const char* id : {"quality", "perplexity", "layers", "needle", "spectra", "speed", "task-choice", "settings"}) {
+  for (const char* id : {"Quality", "Perplexity", "Layers", "Needles", "Spectra", "Speed", "choice", "Settings"}) {
     expect_has(page, std::string("<section id=\"") + id + "\">");
     expect_has(page, std::string("<a href=\"#") + id + "\">");
   }
@@ -216,12 +217,12 @@ TEST(Report, EverySectionIsInTheTables) {
   expect_has(page, "0.750 (0.500 \u2026 1.00)");              // choice
   expect_has(page, "+5.000");                                 // percent of perplexity
   expect_has(page, "<td>800.0</td><td>5.00</td>");            // five times as fast
-  expect_has(page, "<th scope=\"row\">shape head_dim</th>");  // settings
+  expect_has(page, "<th scope=\"row\">shape head dim</th>");  // settings
 }
 
 TEST(Report, WhatIsNotThereDoesNotAppear) {
   const std::string page = page_of({{"bench", kBench}});
-  for (const char* id : {"quality", "perplexity", "layers", "needle", "spectra"})
+  for (const char* id : {"Quality", "Perplexity", "Layers", "Needles", "Spectra"})
     EXPECT_EQ(page.find(std::string("<section id=\"") + id), std::string::npos) << id;
   const json data = data_of(page);
   const json& speed = chart_named(data, "One layer, one token");

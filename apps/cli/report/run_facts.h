@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -89,7 +89,7 @@ struct OtherTask {
 
 struct RunFacts {
   std::string name;
-  nlohmann::json json;                                        // as it was read
+  std::string json;                                           // as it was read
   std::vector<std::pair<std::string, std::string>> settings;  // model, threads, machine: whatever the file says
   std::vector<QualityFacts> quality;
   std::vector<PerplexityFacts> perplexities;
@@ -102,6 +102,6 @@ struct RunFacts {
 
 // Throws kCorruptFile, naming `name`: no JSON, nothing that a report could show, or a number that is not one.
 RunFacts read_run(const std::string& name, std::string_view text);
-RunFacts run_facts(const std::string& name, nlohmann::json json);
+RunFacts run_facts(const std::string& name, const nlohmann::json& all);
 
 }  // namespace lowkey::cli

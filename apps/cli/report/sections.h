@@ -31,22 +31,25 @@ void add_settings(const Report&, Page&);
 template <class Facts>
 struct Entry {
   const Facts& facts;
-  int run;
-  std::string label, family;  // with the run's name where several runs have such results
-  std::string plain_family;   // without: what its colour follows
+  size_t run;
+  int style;                              // of its lines: the number of the run among those that have such results
+  std::string label, family;              // with the run's name where several runs have such results
+  std::string plain_label, plain_family;  // without: what colours follow
 };
 
 template <class Facts>
 std::vector<Entry<Facts>> entries(const Report& report, std::vector<Facts> RunFacts::* results,
                                   const SpecLabels& labels) {
-  int with = 0;
+  int with = 0, style = -1;
   for (const RunFacts& run : report.runs) with += (run.*results).empty() ? 0 : 1;
   std::vector<Entry<Facts>> all;
   for (size_t r = 0; r < report.runs.size(); ++r) {
     const std::string tag = with > 1 ? " (" + report.runs[r].name + ")" : "";
-    for (const Facts& facts : report.runs[r].*results)
-      all.push_back({facts, static_cast<int>(r), labels.label(facts.spec) + tag, labels.family(facts.spec) + tag,
-                     labels.family(facts.spec)});
+    style += (report.runs[r].*results).empty() ? 0 : 1;
+    for (const Facts& facts : report.runs[r].*results) {
+      const std::string label = labels.label(facts.spec), family = labels.family(facts.spec);
+      all.push_back({facts, r, style, label + tag, family + tag, label, family});
+    }
   }
   return all;
 }

@@ -18,6 +18,11 @@ std::string basis_words(const std::string& basis) {
   return basis;
 }
 
+int colour_of(const std::string& basis) {
+  constexpr const char* kBases[] = {"post", "pre", "content", "weighted", "balanced"};
+  return static_cast<int>(std::find(std::begin(kBases), std::end(kBases), basis) - std::begin(kBases)) + 1;
+}
+
 double mean_of(const RankFacts& ranks) {
   double sum = 0;
   int count = 0;
@@ -34,15 +39,14 @@ std::string tag_of(const Report& report, size_t run) {
 }
 
 // Whole spectra where there are any, else the shares that ranks were taken at.
-Chart spectra(const Report& report, Page& page) {
+Chart spectra(const Report& report) {
   Chart chart{.title = "How much the first coordinates hold",
               .x = {.title = "coordinates kept (mean of layers and heads)", .ticks = {}},
-              .y = {.title = "share of the keys' variance (%)", .ticks = {}}};
+              .y = {.title = "share of the keys' variance (%)", .most = 100, .ticks = {}}};
   for (size_t r = 0; r < report.runs.size(); ++r) {
     const RunFacts& run = report.runs[r];
     const auto series = [&](const std::string& basis) -> ChartSeries& {
-      return series_of(chart, basis_words(basis) + tag_of(report, r), page.colour("basis " + basis),
-                       static_cast<int>(r));
+      return series_of(chart, basis_words(basis) + tag_of(report, r), colour_of(basis), static_cast<int>(r));
     };
     for (const SpectrumFacts& s : run.spectra)
       for (size_t c = 0; c < s.cumulative.size(); ++c)
@@ -59,15 +63,15 @@ Chart spectra(const Report& report, Page& page) {
 
 bool is_shown(const RankFacts& ranks) { return std::abs(ranks.share - kShare) < 1e-6; }
 
-Chart by_layer(const Report& report, Page& page) {
-  Chart chart{.title = "Coordinates that hold 90 %, by layer",
+Chart by_layer(const Report& report) {
+  Chart chart{.title = "Coordinates that hold 90\u00a0%, by layer (bars: least and most of its heads)",
               .x = {.title = "layer", .ticks = {}},
-              .y = {.title = "coordinates (mean of heads; bars: least and most)", .ticks = {}}};
+              .y = {.title = "coordinates (mean of heads)", .ticks = {}}};
   for (size_t r = 0; r < report.runs.size(); ++r)
     for (const RankFacts& ranks : report.runs[r].ranks) {
       if (!is_shown(ranks)) continue;
-      ChartSeries& series = series_of(chart, basis_words(ranks.basis) + tag_of(report, r),
-                                      page.colour("basis " + ranks.basis), static_cast<int>(r));
+      ChartSeries& series =
+          series_of(chart, basis_words(ranks.basis) + tag_of(report, r), colour_of(ranks.basis), static_cast<int>(r));
       for (size_t l = 0; l < ranks.ranks.size(); ++l) {
         const std::vector<double>& heads = ranks.ranks[l];
         if (heads.empty()) continue;
@@ -157,10 +161,10 @@ void add_spectra(const Report& report, Page& page) {
   if (std::all_of(report.runs.begin(), report.runs.end(),
                   [](const auto& run) { return run.ranks.empty() && run.spectra.empty(); }))
     return;
-  page.section("spectra", "Spectra of the keys",
+  page.section("Spectra", "Spectra of the keys",
                "In how few directions the keys of a head lie: what Loki lives on. The sooner a curve rises, the fewer "
                "coordinates rank tokens well. Balanced bases count the variance of scores instead of keys.");
-  page.charts({spectra(report, page), by_layer(report, page)});
+  page.charts({spectra(report), by_layer(report)});
   page.table(table_of(report));
   add_maps(report, page);
 }

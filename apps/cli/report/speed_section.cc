@@ -61,7 +61,7 @@ Chart chart_of(const SpeedEntries& some, const Bench& bench, Page& page) {
   if (!lines && !lengths.empty()) chart.title += fmt::format(", {} cached tokens", shown_tokens(*lengths.begin()));
   for (const auto& e : some) {
     ChartSeries& series =
-        lines ? series_of(chart, e.label, page.colour(e.label), e.run) : series_of(chart, "speed", 1, 0);
+        lines ? series_of(chart, e.label, page.colour(e.plain_label), e.style) : series_of(chart, "speed", 1, 0);
     const double x = lines ? e.facts.tokens : 0;
     series.points.push_back({.x = x, .y = measure_of(e.facts), .note = e.label});
   }
@@ -124,7 +124,7 @@ Table table_of(const SpeedEntries& some, const Bench& bench) {
 void add_speed(const Report& report, Page& page) {
   const SpeedEntries all = entries(report, &RunFacts::speeds, report.speed_labels);
   if (all.empty()) return;
-  page.section("speed", "Speed by context length",
+  page.section("Speed", "Speed by context length",
                "A step of decoding reads the cache, so its time grows with the context: in proportion for dense "
                "attention, far more slowly for a method that reads little of it. Times are medians of several runs.");
   if (!report.speed_labels.common().empty()) page.note("All with " + report.speed_labels.common() + ".");
