@@ -59,13 +59,14 @@ struct Qkv {
 // Which cached tokens each new token reads. Shared by the query heads of a KV head, or one list for each query head.
 struct Selection {
   std::span<const TokenList> tokens;  // [T * KH] or [T * H], or empty: every token that it may read
-  // With LayerStep::estimates, from a method that ranks: f32, one for each list, the part of the softmax of the ranking's
-  // scores that its tokens hold. What p=... goes by; shared lists count a token as the head does that wants it most.
+  // With LayerStep::estimates, from a method that ranks: f32, one for each list, the part of the softmax of the
+  // ranking's scores that its tokens hold. What p=... goes by; shared lists count a token as the head does that wants
+  // it most.
   View mass = {};
-  View notes = {};                    // [T, n] f32 that select() leaves for attend() of the same method, or none
-  int64_t index_bytes = 0;            // read to find them
-  double score_seconds = 0;           // ranking all cached tokens
-  double select_seconds = 0;          // choosing among them
+  View notes = {};            // [T, n] f32 that select() leaves for attend() of the same method, or none
+  int64_t index_bytes = 0;    // read to find them
+  double score_seconds = 0;   // ranking all cached tokens
+  double select_seconds = 0;  // choosing among them
 
   // Bytes that finding and reading them takes from memory, in this layer.
   int64_t bytes_read(const LayerStep&) const noexcept;

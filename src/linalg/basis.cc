@@ -73,7 +73,8 @@ Basis balanced_basis(std::span<const double> key_covariance, std::span<const dou
              "[balanced_basis] moments of {} and {} numbers, must be alike", key_covariance.size(),
              query_moment.size());
   const Roots k(checked(key_covariance, "balanced_basis")), q(checked(query_moment, "balanced_basis"));
-  const Eigen::JacobiSVD<Matrix, Eigen::NoQRPreconditioner> svd(q.square * k.square, Eigen::ComputeFullU | Eigen::ComputeFullV);
+  const Eigen::JacobiSVD<Matrix, Eigen::NoQRPreconditioner> svd(q.square * k.square,
+                                                                Eigen::ComputeFullU | Eigen::ComputeFullV);
   const Vector root = svd.singularValues().cwiseSqrt();
   Matrix key = root.asDiagonal() * svd.matrixV().transpose() * k.inverse;
   Matrix query = root.asDiagonal() * svd.matrixU().transpose() * q.inverse;
