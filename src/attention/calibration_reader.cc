@@ -80,8 +80,8 @@ class Reader {
                        json.contains("layers") && json["layers"].is_array() &&
                        json["layers"].size() == static_cast<size_t>(c_.layers) &&
                        std::all_of(json["layers"].begin(), json["layers"].end(), is_text);
-    LK_REQUIRE(sound, kCorruptFile, "{}: metadata profile, must have a text about it and a method for each of {} layers",
-               place_, c_.layers);
+    LK_REQUIRE(sound, kCorruptFile,
+               "{}: metadata profile, must have a text about it and a method for each of {} layers", place_, c_.layers);
     c_.profile = Profile{.layers = json["layers"], .about = json["about"]};
   }
 
