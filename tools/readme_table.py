@@ -46,7 +46,7 @@ def render(path, columns):
 
 def main():
     late = False
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         old = page.read_text(encoding="utf-8")
         new = TABLE.sub(lambda match: match[1] + render(match[2], match[3]) + match[5], old)
         if new == old:
