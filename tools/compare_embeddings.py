@@ -22,7 +22,7 @@ OTHERS = ["", "Grüße aus München!", "今天天气很好。", "Привет, �
 def make_texts(count):
     words = (pathlib.Path(__file__).parent.parent / "models/book.txt").read_text(encoding="utf-8").split()
     lengths = [round(400 ** (i / (count - len(OTHERS) - 1))) for i in range(count - len(OTHERS))]
-    starts = [1000 * i for i in range(len(lengths))]
+    starts = [97 * i % (len(words) - 400) for i in range(len(lengths))]
     return OTHERS + [" ".join(words[s:s + n]) for s, n in zip(starts, lengths)]
 
 
