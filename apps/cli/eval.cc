@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "apps/cli/methods.h"
+#include "apps/cli/report.h"
 #include "apps/cli/signals.h"
 #include "apps/cli/verbs.h"
 #include "base/error.h"
@@ -193,6 +194,7 @@ void run(EvalOptions& o) {
     if (!interrupted()) all[task.key] = task.run(evaluation);
   if (o.common.json) fmt::print("{}\n", all.dump(2));
   if (!o.json_file.empty()) write_json(all, o.json_file);
+  if (!o.report.empty()) write_report(fs::path(o.report).stem().string(), all, o.report);
 }
 
 void add_windows(CLI::App& verb, EvalOptions& o) {
@@ -253,6 +255,7 @@ void add_eval(CLI::App& app) {
   verb->add_option("--kv-type", options->common.kv_type, "type of cached keys and values: f16, bf16 or f32")
       ->capture_default_str();
   verb->add_option("--json-file", options->json_file, "write the results there too");
+  verb->add_option("--report", options->report, "write them as an HTML page with charts, too");
   verb->add_option("--resume", options->resume,
                    "keep each result in this file as soon as it is there, and go on from those that it has: the same "
                    "command again continues a run that was ended");

@@ -20,7 +20,7 @@ struct EvalOptions {
   CommonOptions common;
   std::vector<std::string> attention{"dense"};  // dense first, once the options have been read
   std::vector<std::string> tasks{"perplexity"};
-  std::string text, data, json_file, resume;
+  std::string text, data, json_file, report, resume;
   int64_t context = 0;   // tokens a window or document; 0: the task's own choice
   int64_t windows = -1;  // 0: all; -1: as many as hold kWindowTokens
   int64_t stride = 0;    // perplexity: from one window to the next; 0: context

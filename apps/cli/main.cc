@@ -18,6 +18,7 @@ constexpr const char* kFooter = R"(Examples:
   lowkey eval model.gguf --text book.txt --context 2048
   lowkey tune model.gguf --text book.txt --max-loss 0.5%
   lowkey bench decode model.gguf --depth 0,32768
+  lowkey report eval.json bench.json -o report.html
 
 MODEL is a .gguf file or a Hugging Face folder (config.json, safetensors, tokenizer.json).
 'lowkey VERB --help' explains a verb. Results go to stdout, progress and messages to stderr.)";
@@ -35,6 +36,7 @@ int run(int argc, char** argv) {
   lowkey::cli::add_eval(app);
   lowkey::cli::add_tune(app);
   lowkey::cli::add_bench(app);
+  lowkey::cli::add_report(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -14,6 +14,7 @@ void add_calibrate(CLI::App&);
 void add_eval(CLI::App&);
 void add_tune(CLI::App&);
 void add_bench(CLI::App&);
+void add_report(CLI::App&);
 void add_bench_attention(CLI::App& bench);  // below bench
 
 }  // namespace lowkey::cli
