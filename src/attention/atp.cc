@@ -31,7 +31,8 @@ std::unique_ptr<Method> Atp::make(const AttentionSpec& spec, const MethodInputs&
   constexpr int64_t kMost = int64_t{1} << 31;
   const Settings settings(spec);
   const std::string form = settings.choice("form", {"factor", "softmax", "linear"});
-  AtpOptions o;
+  AtpOptions o{.width = inputs.shape.width, .causal = inputs.shape.causal};
+  if (!o.causal) o.sink = 0, o.min = 0;
   o.rank = read_rank(settings, o.rank);
   o.sink = settings.integer("sink", o.sink, 0, kMost);
   o.recent = settings.integer("recent", o.recent, 1, kMost);
@@ -45,10 +46,13 @@ std::unique_ptr<Method> Atp::make(const AttentionSpec& spec, const MethodInputs&
   }
   LK_REQUIRE(o.rank.energy == 0 && !o.rank.entropy, kInvalidArgument,
              "[atp] form=softmax: r={}, must be a count of keys or a part of the width", settings.text("r"));
-  return std::make_unique<AtpSoftmax>(o, o.rank.most(inputs.shape.width));
+  return std::make_unique<AtpSoftmax>(o);
 }
 
-int64_t AtpRank::most(int64_t width) const noexcept { return std::min(amount.of(width), width); }
+int64_t Atp::rank(int64_t tokens) const noexcept {
+  const int64_t wanted = options_.rank.amount.of(options_.causal ? options_.width : tokens);
+  return std::min({wanted, options_.width, tokens});
+}
 
 int64_t Atp::due(int64_t length) const noexcept {
   const int64_t old = length - options_.sink - options_.recent;
@@ -76,6 +80,7 @@ void Atp::project(const LayerStep& step, View x, const Qkv& qkv) const {
 // In pieces between the places where tokens are shortened.
 void Atp::attend(const LayerStep& step, View q, const Selection& selection, View out) const {
   if (!step.projections.k) return Method::attend(step, q, selection, out);  // no model, so no inputs
+  if (!step.shape.causal) return read_texts(step, q, out);
   int64_t row = 0;
   for (size_t b = 0; b < step.kv.size(); ++b) {
     const int64_t first = step.positions[static_cast<size_t>(row)], count = step.counts[b];
@@ -86,16 +91,31 @@ void Atp::attend(const LayerStep& step, View q, const Selection& selection, View
       done = wanted;
       for (end = begin + 1; end < count && due(first + end + 1) == done;) ++end;
       KvPages kv = step.kv[b];
-      kv.length = rows(first + end);
+      kv.length = rows(first + end, done);
       read(step, {kv, rows_of(q, row + begin, end - begin), rows_of(out, row + begin, end - begin), done});
     }
     row += count;
   }
 }
 
+void Atp::read_texts(const LayerStep& step, View q, View out) const {
+  int64_t row = 0;
+  for (size_t b = 0; b < step.kv.size(); ++b) {
+    const int64_t count = step.counts[b];
+    const int64_t end = count < options_.min || count <= options_.sink ? 0 : count;
+    if (end > 0) shorten(step, {step.kv[b], 0, end, count});
+    KvPages kv = step.kv[b];
+    kv.length = rows(count, end);
+    read(step, {kv, rows_of(q, row, count), rows_of(out, row, count), end});
+    row += count;
+  }
+}
+
 void Atp::read(const LayerStep& step, const Piece& piece) const {
   const float scale = 1.0f / std::sqrt(static_cast<float>(step.shape.head_dim));
-  if (piece.q.dim(0) > 1) return attention_prefill(step.context, {piece.q, piece.kv, scale, piece.out});
+  if (piece.q.dim(0) > 1)
+    return attention_prefill(
+        step.context, {.q = piece.q, .kv = piece.kv, .scale = scale, .out = piece.out, .causal = step.shape.causal});
   attention_decode(step.context, {piece.q, {&piece.kv, 1}, {}, scale, piece.out});
 }
 

@@ -1,10 +1,10 @@
 // atp: old tokens in short form (ATP, arXiv 2403.02352, made causal and streaming). The first tokens and the last ones
 // are exact; those between are brought into a low-rank form, chunk by chunk, as they fall out of the window. What the
-// short form is, the spec's `form` says (atp_factor.h, atp_softmax.h,
-// atp_linear.h).
+// short form is, the spec's `form` says (atp_factor.h, atp_softmax.h, atp_linear.h).
 //
 // When a row attends that is the length-th token of its sequence, the tokens [sink, due(length)) are in short form and
 // the others exact, whatever the steps in which the text was read. What a row sees follows from tokens up to itself.
+// Encoders, where every token reads its whole text, have all but the first tokens in short form, as the paper has it.
 #pragma once
 
 #include <memory>
@@ -17,12 +17,12 @@ namespace lowkey {
 struct AttentionSpec;
 struct MethodInputs;
 
-// How many directions: a part of the model's width or a count; or what the inputs need.
+// How many directions: a part of the model's width (in encoders: of the tokens, as the paper counts) or a count; or
+// what the inputs need.
 struct AtpRank {
   Amount amount = part(0.25);
   double energy = 0;     // "0.99e": above 0, for this share of the inputs' energy
   bool entropy = false;  // "entropy": for their SVD entropy (linalg/spectrum.h)
-  int64_t most(int64_t width) const noexcept;
 };
 
 struct AtpOptions {
@@ -30,6 +30,8 @@ struct AtpOptions {
   int64_t sink = 4, recent = 64;  // exact
   int64_t chunk = 256;            // tokens that are shortened together
   int64_t min = 1024;             // length from which on; the first time all tokens before the window
+  int64_t width = 0;              // C
+  bool causal = true;
 };
 
 class Atp : public Method {
@@ -37,7 +39,9 @@ class Atp : public Method {
   static std::unique_ptr<Method> make(const AttentionSpec&, const MethodInputs&);
   explicit Atp(const AtpOptions& options) : options_(options) {}
 
-  int64_t kept(const StepEnd& end) const noexcept final { return rows(end.seen); }
+  bool bidirectional() const noexcept final { return true; }
+
+  int64_t kept(const StepEnd& end) const noexcept final { return rows(end.seen, due(end.seen)); }
   bool replays() const noexcept final { return false; }  // the inputs of layers are not in the cache
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
   void project(const LayerStep&, View x, const Qkv&) const override;
@@ -47,8 +51,10 @@ class Atp : public Method {
  protected:
   // The end of the tokens in short form; 0: none are.
   int64_t due(int64_t length) const noexcept;
-  // Rows of the cache that hold a sequence of so many tokens. Default: one for each.
-  virtual int64_t rows(int64_t length) const noexcept { return length; }
+  // R at most, of so many tokens in short form.
+  int64_t rank(int64_t tokens) const noexcept;
+  // Rows of the cache that hold a sequence of so many tokens, those before `end` in short form. Default: one for each.
+  virtual int64_t rows(int64_t length, int64_t /*end*/) const noexcept { return length; }
   // Floats that the plane of inputs keeps of a row; 0: there is no such plane.
   virtual int64_t input_floats(int64_t width) const noexcept { return width; }
   // A sequence goes on after `before` tokens, of which an earlier step may have seen more.
@@ -62,7 +68,8 @@ class Atp : public Method {
   };
   virtual void shorten(const LayerStep&, const Shorten&) const = 0;
 
-  // Consecutive rows of a sequence: exact attention to the rows of `kv`, the last of which is the last row's own.
+  // Consecutive rows of a sequence: exact attention to the rows of `kv`, the last of which is the last row's own; in
+  // encoders, to all of them.
   struct Piece {
     KvPages kv;
     View q, out;        // [n, H, D]
@@ -76,6 +83,8 @@ class Atp : public Method {
   void close_rows(const LayerStep&, const KvPages&, int64_t from, int64_t to, int64_t last) const;
 
  private:
+  void read_texts(const LayerStep&, View q, View out) const;
+
   AtpOptions options_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "linalg/spectrum.h"
 #include "linalg/truncated_svd.h"
+#include "ops/add.h"
 #include "ops/kv_append.h"
 #include "ops/matmul.h"
 #include "ops/rope.h"
@@ -122,7 +123,7 @@ void AtpFactor::fit(const Layer& layer, View x) const {
     std::transform(basis.f32_row(i), basis.f32_row(i) + width, stack.f32_row(i), [&](float b) { return length * b; });
   }
   std::copy_n(x.f32(), x.elements(), stack.f32_row(old));
-  SvdOptions wanted{.rank = options().rank.most(width), .start = old > 0 ? basis : View{}};
+  SvdOptions wanted{.rank = rank(state.shortened - options().sink), .start = old > 0 ? basis : View{}};
   if (options().rank.energy > 0) {  // of all inputs, also of what the basis does not have of them
     wanted.way = SvdWay::kExact;
     wanted.energy = std::min(options().rank.energy * state.energy / square(stack), 1.0);
@@ -176,8 +177,11 @@ void AtpFactor::rebuild(const Layer& layer, int64_t begin, int64_t end) const {
       const MatmulPart products[] = {{across[0], f32_view(k.f32(), {count, outputs})},
                                      {across[1], f32_view(v.f32(), {count, outputs})}};
       matmul_parts(step.context, gather(piece, layer.inputs, from, from + count, rank), products, 2);
-      rope(step.context, {k, {positions, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout});
     }
+    if (step.projections.k_bias) add(step.context, {f32_view(k.f32(), {count, outputs}), step.projections.k_bias});
+    if (step.projections.v_bias) add(step.context, {f32_view(v.f32(), {count, outputs}), step.projections.v_bias});
+    if (step.inverse_frequency)
+      rope(step.context, {k, {positions, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout});
     KvPages rows = layer.kv;
     rows.length = from + count;
     kv_append(step.context, {k, v, rows});

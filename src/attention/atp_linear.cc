@@ -65,23 +65,28 @@ void AtpLinear::shorten(const LayerStep& step, const Shorten& what) const {
 }
 
 void AtpLinear::read(const LayerStep& step, const Piece& piece) const {
-  Atp::read(step, piece);
+  if (piece.kv.length > 0) {
+    Atp::read(step, piece);
+  } else {
+    std::fill_n(piece.out.f32(), piece.out.elements(), 0.f);
+  }
   if (piece.shortened == 0) return;
   const int64_t count = piece.q.dim(0), heads = step.shape.heads, dim = step.shape.head_dim;
-  const int64_t group = heads / step.shape.kv_heads, longest = piece.kv.length;
+  const int64_t group = heads / step.shape.kv_heads, longest = std::max<int64_t>(piece.kv.length, 1);
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   const double log2_weight = std::log2(static_cast<double>(removed(piece.shortened)));
   constexpr double kLog2E = 1.4426950408889634;
   Scratch::Frame frame(step.context.scratch);
   auto* pages = frame.take<KvPages>(count);
-  for (int64_t i = 0; i < count; ++i) pages[i] = piece.kv, pages[i].length -= count - 1 - i;
+  for (int64_t i = 0; i < count; ++i) pages[i] = piece.kv, pages[i].length -= step.shape.causal ? count - 1 - i : 0;
   const View scores = frame.take_f32({count, heads, longest});  // log2 e * scale * q . k
-  score_keys(step.context, {.q = piece.q,
-                            .kv = {pages, static_cast<size_t>(count)},
-                            .dims = static_cast<int>(dim),
-                            .scale = scale,
-                            .per_query_head = true,
-                            .keys = scores});
+  if (piece.kv.length > 0)
+    score_keys(step.context, {.q = piece.q,
+                              .kv = {pages, static_cast<size_t>(count)},
+                              .dims = static_cast<int>(dim),
+                              .scale = scale,
+                              .per_query_head = true,
+                              .keys = scores});
   step.context.threads.dynamic(count * heads, [&](int64_t i, int) {
     const Moments m(piece.kv, static_cast<int>(i % heads / group));
     const float *q = piece.q.f32() + i * dim, *score = scores.f32() + i * longest;

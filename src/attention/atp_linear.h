@@ -22,7 +22,7 @@ class AtpLinear final : public Atp {
 
  protected:
   int64_t input_floats(int64_t) const noexcept override { return 0; }
-  int64_t rows(int64_t length) const noexcept override { return length - removed(due(length)); }
+  int64_t rows(int64_t length, int64_t end) const noexcept override { return length - removed(end); }
   void shorten(const LayerStep&, const Shorten&) const override;
   void read(const LayerStep&, const Piece&) const override;
 

@@ -17,19 +17,19 @@ namespace lowkey {
 
 class AtpSoftmax final : public Atp {
  public:
-  // Throws kInvalidArgument unless the rank is a count or a part of the width, and at most `chunk`.
-  AtpSoftmax(const AtpOptions&, int64_t rank);
+  // The rank is an amount. Throws kInvalidArgument when it may be more than `chunk`.
+  explicit AtpSoftmax(const AtpOptions&);
 
  protected:
   int64_t input_floats(int64_t width) const noexcept override { return width + 1; }
-  int64_t rows(int64_t length) const noexcept override { return length - removed(due(length)); }
+  int64_t rows(int64_t length, int64_t end) const noexcept override { return length - removed(end); }
   void shorten(const LayerStep&, const Shorten&) const override;
 
  private:
   // Rows that are gone when the tokens before `end` are in short form.
-  int64_t removed(int64_t end) const noexcept { return end == 0 ? 0 : end - options().sink - rank_; }
-
-  int64_t rank_;
+  int64_t removed(int64_t end) const noexcept {
+    return end == 0 ? 0 : end - options().sink - rank(end - options().sink);
+  }
 };
 
 }  // namespace lowkey

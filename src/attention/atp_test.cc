@@ -30,16 +30,19 @@ Floats noise(int64_t count, unsigned seed, float scale) {
 // Inputs, and what the layer makes of them.
 struct Layer {
   Floats x = noise(kTokens * kWidth, 1, 1), wq = noise(kHeads * kDim * kWidth, 2, 0.2f),
-         wk = noise(kKvHeads * kDim * kWidth, 3, 0.2f), wv = noise(kKvHeads * kDim * kWidth, 4, 0.2f);
+         wk = noise(kKvHeads * kDim * kWidth, 3, 0.2f), wv = noise(kKvHeads * kDim * kWidth, 4, 0.2f),
+         bk = noise(kKvHeads * kDim, 5, 0.2f), bv = noise(kKvHeads * kDim, 6, 0.2f);
   Floats q = Floats(kTokens * kHeads * kDim), k = Floats(kTokens * kKvHeads * kDim), v = k, out = q;
 
   Layer() {
     for (size_t i = 0; i < x.size(); ++i) x[i] = x[i] * static_cast<float>(std::pow(0.9, i % kWidth)) + 0.3f;
   }
 
-  // Runs `spec` over the tokens, `chunk` a step.
-  void run(const std::string& spec, int chunk) {
-    const AttentionShape shape{.layers = 1, .heads = kHeads, .kv_heads = kKvHeads, .head_dim = kDim, .width = kWidth};
+  // Runs `spec` over the tokens, `chunk` a step; an encoder reads them at once.
+  void encode(const std::string& spec) { run(spec, kTokens, false); }
+  void run(const std::string& spec, int chunk, bool causal = true) {
+    const AttentionShape shape{
+        .layers = 1, .heads = kHeads, .kv_heads = kKvHeads, .head_dim = kDim, .width = kWidth, .causal = causal};
     const auto method = make_method(parse_attention_spec(spec), {.shape = shape});
     const Context context(1);
     KvCache cache({.layers = 1,
@@ -54,7 +57,9 @@ struct Layer {
     for (size_t i = 0; i < frequency.size(); ++i) frequency[i] = static_cast<float>(std::pow(100, -2.0 * i / kDim));
     const Projections weights{.q = f32_view(wq.data(), {kHeads * kDim, kWidth}),
                               .k = f32_view(wk.data(), {kKvHeads * kDim, kWidth}),
-                              .v = f32_view(wv.data(), {kKvHeads * kDim, kWidth})};
+                              .v = f32_view(wv.data(), {kKvHeads * kDim, kWidth}),
+                              .k_bias = f32_view(bk.data(), {kKvHeads * kDim}),
+                              .v_bias = f32_view(bv.data(), {kKvHeads * kDim})};
     for (int32_t begin = 0; begin < kTokens; begin += chunk) {
       const int32_t count = std::min(chunk, kTokens - begin);
       ASSERT_TRUE(cache.grow(id, count));
@@ -70,7 +75,7 @@ struct Layer {
                            .kv = {&kv, 1},
                            .counts = {&count, 1},
                            .positions = positions,
-                           .inverse_frequency = f32_view(frequency.data(), {kDim / 2}),
+                           .inverse_frequency = causal ? f32_view(frequency.data(), {kDim / 2}) : View{},
                            .rope_layout = RopeLayout::kHalf};
       const Qkv qkv{.q = f32_view(q.data() + begin * kHeads * kDim, {count, kHeads, kDim}),
                     .k = f32_view(k.data() + begin * kKvHeads * kDim, {count, kKvHeads, kDim}),
@@ -124,6 +129,35 @@ void add_exact(const Layer& layer, int t, int h, int old_end, Softmax& s) {
       s.add(score(layer.query(t, h), layer.key(i, h)), {layer.value(i, h), layer.value(i, h) + kDim});
 }
 
+// Tokens [begin, end) in the first-order form: the mean over tokens of (1 + q . (k - mean k)) v.
+void add_linear(const Layer& layer, int t, int h, int begin, int end, Softmax& s) {
+  std::vector<double> mean_k(kDim, 0.0), value(kDim, 0.0);
+  const double n = end - begin;
+  for (int i = begin; i < end; ++i)
+    for (int d = 0; d < kDim; ++d) mean_k[static_cast<size_t>(d)] += layer.key(i, h)[d] / n;
+  const double centre = score(layer.query(t, h), mean_k.data());
+  for (int i = begin; i < end; ++i)
+    for (int d = 0; d < kDim; ++d)
+      value[static_cast<size_t>(d)] +=
+          (1 + score(layer.query(t, h), layer.key(i, h)) - centre) * layer.value(i, h)[d] / n;
+  s.add(std::log(n) + centre, value);
+}
+
+// The principal keys of tokens [begin, begin + n), from the SVD of their inputs.
+void add_principal(const Layer& layer, const LowRank& f, int t, int h, int begin, int n, Softmax& s) {
+  for (int64_t r = 0; r < f.rank; ++r) {
+    std::vector<double> key(kDim, 0.0), value(kDim, 0.0);
+    for (int i = 0; i < n; ++i) {
+      const double u = f.coefficients[static_cast<size_t>(i * f.rank + r)] / f.spectrum[static_cast<size_t>(r)];
+      for (int d = 0; d < kDim; ++d) {
+        key[static_cast<size_t>(d)] += u * layer.key(begin + i, h)[d] / std::sqrt(double(n));
+        value[static_cast<size_t>(d)] += u * layer.value(begin + i, h)[d] / std::sqrt(double(n));
+      }
+    }
+    s.add(score(layer.query(t, h), key.data()), value);
+  }
+}
+
 void expect_outputs(const Layer& layer, double tolerance, auto&& expected) {
   for (int t = 0; t < kTokens; ++t)
     for (int h = 0; h < kHeads; ++h) {
@@ -154,20 +188,9 @@ TEST(AtpLinear, IsTheCentredFirstOrderForm) {
     layer.run("atp:form=linear,min=0,sink=2,recent=10,chunk=" + std::to_string(chunk), 37);
     expect_outputs(layer, kRounding, [&](int t, int h) {
       Softmax s;
-      const int end = due(t + 1, chunk), n = end - kSink;
+      const int end = due(t + 1, chunk);
       add_exact(layer, t, h, end, s);
-      if (end > 0) {
-        // mean v + q Cov(K, V), token by token: the mean over tokens of (1 + q . (k - mean k)) v.
-        std::vector<double> mean_k(kDim, 0.0), value(kDim, 0.0);
-        for (int i = kSink; i < end; ++i)
-          for (int d = 0; d < kDim; ++d) mean_k[static_cast<size_t>(d)] += layer.key(i, h)[d] / double(n);
-        const double centre = score(layer.query(t, h), mean_k.data());
-        for (int i = kSink; i < end; ++i)
-          for (int d = 0; d < kDim; ++d)
-            value[static_cast<size_t>(d)] +=
-                (1 + score(layer.query(t, h), layer.key(i, h)) - centre) * layer.value(i, h)[d] / n;
-        s.add(std::log(double(n)) + centre, value);
-      }
+      if (end > 0) add_linear(layer, t, h, kSink, end, s);
       return s.output();
     });
   }
@@ -179,22 +202,11 @@ TEST(AtpSoftmax, AttendsToPrincipalKeys) {
   layer.run("atp:form=softmax,r=6,min=0,sink=2,recent=10,chunk=180", 199);
   const LowRank f = truncated_svd(Context(1), f32_view(layer.x.data() + kSink * kWidth, {kChunk, kWidth}),
                                   {.way = SvdWay::kBlock, .rank = kRank});
-  const auto u = [&](int i, int r) {
-    return f.coefficients[static_cast<size_t>(i * kRank + r)] / f.spectrum[static_cast<size_t>(r)];
-  };
   expect_outputs(layer, 16 * kRounding, [&](int t, int h) {
     Softmax s;
     const int end = due(t + 1, kChunk);
     add_exact(layer, t, h, end, s);
-    for (int r = 0; end > 0 && r < kRank; ++r) {
-      std::vector<double> key(kDim, 0.0), value(kDim, 0.0);
-      for (int i = 0; i < kChunk; ++i)
-        for (int d = 0; d < kDim; ++d) {
-          key[static_cast<size_t>(d)] += u(i, r) * layer.key(kSink + i, h)[d] / std::sqrt(double{kChunk});
-          value[static_cast<size_t>(d)] += u(i, r) * layer.value(kSink + i, h)[d] / std::sqrt(double{kChunk});
-        }
-      s.add(score(layer.query(t, h), key.data()), value);
-    }
+    if (end > 0) add_principal(layer, f, t, h, kSink, kChunk, s);
     return s.output();
   });
 }
@@ -210,6 +222,32 @@ TEST(AtpSoftmax, ChunksComeToTheSameAsOneFactor) {
                   whole.out[static_cast<size_t>(t * kHeads * kDim + h)], 64 * kRounding)
           << t;
   }
+}
+
+TEST(Atp, EncodersReadTheirWholeText) {
+  Layer dense, factor, linear, softmax;
+  dense.encode("dense");
+  factor.encode("atp:r=all");
+  expect_outputs(factor, kRounding, [&](int t, int h) {
+    const float* row = dense.out.data() + (t * kHeads + h) * kDim;
+    return std::vector<double>(row, row + kDim);
+  });
+  linear.encode("atp:form=linear");
+  expect_outputs(linear, kRounding, [&](int t, int h) {
+    Softmax s;
+    add_linear(linear, t, h, 0, kTokens, s);
+    return s.output();
+  });
+  softmax.encode("atp:form=softmax,r=1/20");  // of the tokens
+  const LowRank f = truncated_svd(Context(1), f32_view(softmax.x.data(), {kTokens, kWidth}), {.rank = kTokens / 20});
+  expect_outputs(softmax, 16 * kRounding, [&](int t, int h) {
+    Softmax s;
+    add_principal(softmax, f, t, h, 0, kTokens, s);
+    return s.output();
+  });
+  Layer exact;
+  exact.encode("atp:form=softmax,r=2,sink=200");  // nothing is left to shorten
+  EXPECT_EQ(exact.out, dense.out);
 }
 
 }  // namespace
