@@ -39,6 +39,20 @@ TEST(Needle, DrawsDifferentNounsAndTheSameOnesForASeed) {
   EXPECT_THROW(draw_needles(45, 1), Error);
 }
 
+TEST(Needle, DistractorsComeAfterTheCodesAndChangeNone) {
+  const std::vector<double> depths{0.9, 0.1};
+  const std::vector<Needle> alone = draw_needles(depths, 0, 5), among = draw_needles(depths, 4, 5);
+  ASSERT_EQ(among.size(), 6u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(among[i].code, alone[i].code);
+    EXPECT_EQ(among[i].noun, alone[i].noun);
+    EXPECT_EQ(among[i].depth, depths[i]);
+  }
+  EXPECT_DOUBLE_EQ(among[2].depth, 0.125);
+  EXPECT_THROW(draw_needles(depths, 43, 5), Error);
+  EXPECT_THROW(draw_needles({}, 4, 5), Error);
+}
+
 TEST(Needle, TheDocumentHasTheLengthAndTheNeedlesAtTheirDepths) {
   const Tokenizer tokenizer = byte_tokenizer(true);
   const std::string text(1000, 'x');
