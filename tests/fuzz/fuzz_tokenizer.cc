@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Tokenizer tokenizer(parse_tokenizer_json(input.substr(0, end), config, "fuzz.json"));
     const std::string_view text = input.substr(0, 200);
     const std::string back = tokenizer.decode(tokenizer.encode(text), true);
-    if (back.empty() && !text.empty()) std::abort();
+    if (back.empty() && !text.empty() && !tokenizer.spec().wordpiece)
+      std::abort();  // WordPiece drops control characters
   } catch (const Error& error) {
     require_one_line(error);
   }
