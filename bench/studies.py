@@ -45,8 +45,8 @@ class Bench:
         key = (text, tokens, *more)
         if key not in self.made:
             out = self.folder / f"{len(self.made)}.safetensors"
-            self.run("calibrate", self.args.model, "--text", text, "--tokens", tokens, "--context", self.args.context,
-                     "--no-statistics", "-o", out, "-t", self.args.threads, *more)
+            self.run("calibrate", self.args.model, "--text", text, "--tokens", tokens,
+                     "--context", min(tokens, self.args.context), "--no-statistics", "-o", out, "-t", self.args.threads, *more)
             self.made[key] = out
         return self.made[key]
 
@@ -87,8 +87,8 @@ def study_text(bench):
 
 
 def study_size(bench):
-    """From two windows to a million tokens."""
-    for tokens in (2 * bench.args.context, 65_536, 262_144, 1_048_576):
+    """From a thousand tokens to a million."""
+    for tokens in (1024, 4096, 16_384, 65_536, 262_144, 1_048_576):
         made = bench.calibration(bench.args.train, tokens, "--sample", 32768)
         yield from rows(bench.agreement(made, main_text(bench), [TOPK, *INDEXES, loki("bits:128")]), tokens=tokens)
 
@@ -167,13 +167,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, folder)
         for name in args.only:
-            found = list(STUDIES[name](bench))
             about = {"study": name, "question": STUDIES[name].__doc__,
                      "command": f"bench/studies.py {pathlib.Path(args.model).name} --only {name} --tokens {args.tokens} "
                                 f"--context {args.context} --windows {args.windows}",
                      "commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine()}
-            file = args.output / f"study-{name}.json"
-            file.write_text(json.dumps({**about, "results": found}, indent=1) + "\n")
+            file, found = args.output / f"study-{name}.json", []
+            for row in STUDIES[name](bench):  # each is hours of work in a long study: none is lost with a later one
+                found.append(row)
+                file.write_text(json.dumps({**about, "results": found}, indent=1) + "\n")
             print(f"wrote {file}", file=sys.stderr)
 
 
