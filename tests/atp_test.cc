@@ -4,28 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <numeric>
-#include <random>
 
 #include "attention/spec.h"
 #include "base/error.h"
-#include "model/model.h"
+#include "tests/tiny_llama.h"
 
 namespace lowkey {
 namespace {
-
-const Model& tiny_model() {
-  static const auto model = open_model(std::filesystem::path(LOWKEY_SOURCE_DIR) / "tests/data/tiny-llama3");
-  return *model;
-}
-
-std::vector<int32_t> random_tokens(size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<int32_t> ids(count);
-  for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<unsigned>(tiny_model().shape().vocabulary));
-  return ids;
-}
 
 // One cache, and sequences in it.
 class Reader {

@@ -2,29 +2,14 @@
 // its pages, the batch and the cutting of the prompt. On a tiny model of random weights with grouped queries.
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <random>
-
 #include "attention/calibration.h"
 #include "attention/spec.h"
 #include "base/error.h"
 #include "engine/online_calibration.h"
-#include "model/model.h"
+#include "tests/tiny_llama.h"
 
 namespace lowkey {
 namespace {
-
-const Model& tiny_model() {
-  static const auto model = open_model(std::filesystem::path(LOWKEY_SOURCE_DIR) / "tests/data/tiny-llama3");
-  return *model;
-}
-
-std::vector<int32_t> random_tokens(size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<int32_t> ids(count);
-  for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<unsigned>(tiny_model().shape().vocabulary));
-  return ids;
-}
 
 std::shared_ptr<const Calibration> calibration() {
   static const auto fitted =

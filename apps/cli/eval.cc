@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 
 #include "apps/cli/methods.h"
 #include "apps/cli/report.h"
@@ -149,13 +148,6 @@ nlohmann::json facts_of(const EvalOptions& o, const Model& model, const std::str
           {"shape", {{"layers", s.layers}, {"heads", s.heads}, {"kv_heads", s.kv_heads}, {"head_dim", s.head_dim}}}};
 }
 
-void write_json(const nlohmann::json& all, const std::string& file) {
-  std::ofstream stream(file);
-  stream << all.dump(2) << '\n';
-  stream.close();
-  LK_REQUIRE(stream.good(), kNotFound, "[file] {}: cannot be written", file);
-}
-
 void run(EvalOptions& o) {
   std::vector<Task> tasks;
   unsigned needs = 0;
@@ -193,7 +185,7 @@ void run(EvalOptions& o) {
   for (const Task& task : tasks)
     if (!interrupted()) all[task.key] = task.run(evaluation);
   if (o.common.json) fmt::print("{}\n", all.dump(2));
-  if (!o.json_file.empty()) write_json(all, o.json_file);
+  if (!o.json_file.empty()) write_whole(o.json_file, all.dump(2) + "\n");
   if (!o.report.empty()) write_report(fs::path(o.report).stem().string(), all, o.report);
 }
 

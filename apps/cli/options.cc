@@ -66,6 +66,13 @@ std::string read_whole(const std::string& path) {
   return std::move(text).str();
 }
 
+void write_whole(const std::string& path, std::string_view text) {
+  std::ofstream stream(path, std::ios::binary);
+  stream << text;
+  stream.close();
+  LK_REQUIRE(stream.good(), kNotFound, "[file] {}: cannot be written", path);
+}
+
 std::string prompt_text(const PromptOptions& options) {
   std::string text = options.file.empty() ? "" : read_whole(options.file);
   text += options.text;

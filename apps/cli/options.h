@@ -39,6 +39,7 @@ struct PromptOptions {
 void add_prompt(CLI::App&, PromptOptions&);
 std::string prompt_text(const PromptOptions&);
 std::string read_whole(const std::string& path);  // "-": stdin
+void write_whole(const std::string& path, std::string_view text);
 
 int64_t peak_resident_bytes();
 

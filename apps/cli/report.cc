@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 
 #include "apps/cli/options.h"
 #include "apps/cli/report/report_page.h"
@@ -30,13 +29,6 @@ std::string name_of(const std::string& file, const std::vector<std::string>& all
   return alike > 1 ? file : stem(file);
 }
 
-void write_page(const std::string& page, const std::string& file) {
-  std::ofstream stream(file, std::ios::binary);
-  stream << page;
-  stream.close();
-  LK_REQUIRE(stream.good(), kNotFound, "[file] {}: cannot be written", file);
-}
-
 void run(const ReportOptions& o) {
   std::vector<RunFacts> runs;
   for (const std::string& file : o.files) {
@@ -44,7 +36,7 @@ void run(const ReportOptions& o) {
     runs.back().name = name_of(file, o.files);
   }
   const std::string page = report_page(runs);
-  write_page(page, o.out);
+  write_whole(o.out, page);
   fmt::print(stderr, "{}: {} KB; open it in a browser\n", o.out, page.size() / 1000);
 }
 
@@ -52,7 +44,7 @@ void run(const ReportOptions& o) {
 
 void write_report(const std::string& name, const nlohmann::json& results, const std::string& file) {
   const RunFacts run = run_facts(name, results);
-  write_page(report_page({&run, 1}), file);
+  write_whole(file, report_page({&run, 1}));
 }
 
 void add_report(CLI::App& app) {

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/eval.h"
@@ -69,10 +68,9 @@ void print(const TuneResult& r, double max_loss) {
 }
 
 nlohmann::json to_json(const TuneMeasure& m) {
-  return {{"bytes", m.bytes},
-          {"kl", finite(m.kl)},
-          {"perplexity_increase_percent",
-           {{"mean", finite(m.increase.mean)}, {"low", finite(m.increase.low)}, {"high", finite(m.increase.high)}}}};
+  nlohmann::json increase = interval_json({.low = m.increase.low, .high = m.increase.high});
+  increase["mean"] = finite(m.increase.mean);
+  return {{"bytes", m.bytes}, {"kl", finite(m.kl)}, {"perplexity_increase_percent", std::move(increase)}};
 }
 
 nlohmann::json to_json(const TuneResult& r, const TuneOptions& o) {
@@ -132,7 +130,7 @@ void run(Options& o) {
   nlohmann::json json = to_json(result, o.tune);
   json["file"] = out.string(), json["seconds"] = seconds, json["text"] = o.text;
   const std::string dumped = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (!o.json_file.empty()) std::ofstream(o.json_file) << dumped << "\n";
+  if (!o.json_file.empty()) write_whole(o.json_file, dumped + "\n");
   if (o.common.json) {
     fmt::print("{}\n", dumped);
   } else {

@@ -34,6 +34,14 @@ SelectiveOptions read_selective_options(const Settings& s, SelectiveOptions o) {
   return o;
 }
 
+// The list's keys move to the front, in place: ids ascend, so none is overwritten before it is read.
+float share_of(float* keys, int64_t length, const TokenList& list) noexcept {
+  if (list.ids == nullptr) return 1;
+  const float all = log2_sum(keys, length);
+  for (int64_t i = 0; i < list.count; ++i) keys[i] = keys[list.ids[i]];
+  return std::exp2(std::min(log2_sum(keys, list.count) - all, 0.f));  // rounding may say more than all
+}
+
 // The new tokens that select.
 struct Selective::Rows {
   std::span<const KvPages> kv;            // [T], of all new tokens
@@ -105,14 +113,6 @@ Selection Selective::select(const LayerStep& step, View q) const {
 }
 
 namespace {
-
-// What part of the sum of 2^key the list holds; keys of [0, count) are overwritten: ids ascend, so none too early.
-float share_of(float* keys, int64_t length, const TokenList& list) {
-  if (list.ids == nullptr) return 1;
-  const float all = log2_sum(keys, length);
-  for (int64_t i = 0; i < list.count; ++i) keys[i] = keys[list.ids[i]];
-  return std::exp2(std::min(log2_sum(keys, list.count) - all, 0.f));
-}
 
 // The ids of units become those of their tokens, in place, from the last to the first.
 TokenList expand(TokenList list, int unit, int64_t length, int32_t* ids) {

@@ -31,6 +31,9 @@ inline constexpr std::string_view kSelectiveKeys[] = {"k",    "sink", "recent", 
                                                       "kmin", "min",  "dense_layers", "prefill"};
 SelectiveOptions read_selective_options(const Settings&, SelectiveOptions defaults);
 
+// What part of the sum of 2^key over all tokens the list holds. keys: [length], of which the first are overwritten.
+float share_of(float* keys, int64_t length, const TokenList&) noexcept;
+
 class Selective : public Method {
  public:
   explicit Selective(const SelectiveOptions& options) : options_(options) {}

@@ -7,7 +7,6 @@
 #include "attention/spec.h"
 #include "base/error.h"
 #include "ops/columns_append.h"
-#include "ops/group_keys.h"
 #include "ops/mean_values.h"
 #include "ops/ref/kv_value.h"
 #include "ops/score_columns.h"
@@ -85,20 +84,12 @@ int64_t Sparq::score_bytes(const LayerStep& step, int64_t length) const noexcept
   return columns + value_sums_page_bytes(kv.head_dim) + ((length - 1) % kv.page_tokens + 1) * kv.token_bytes() / 2;
 }
 
-// The lists' scores move to the front, in place: ids ascend, so none is overwritten before it is read.
 void Sparq::note(const LayerStep& step, std::span<const KvPages> rows, View scores, std::span<const TokenList> lists,
                  View notes) const {
   const int64_t heads = step.shape.heads, group = heads / step.shape.kv_heads;
   step.context.threads.dynamic(scores.rows(), [&](int64_t i, int) {
-    const TokenList list = lists[static_cast<size_t>(i / group)];
-    float* score = scores.f32_row(i);
-    float alpha = 1;
-    if (list.ids != nullptr) {
-      const float all = log2_sum(score, rows[static_cast<size_t>(i / heads)].length);
-      for (int64_t t = 0; t < list.count; ++t) score[t] = score[list.ids[t]];
-      alpha = std::exp2(std::min(log2_sum(score, list.count) - all, 0.f));  // rounding may say more than all
-    }
-    notes.f32()[i] = alpha;
+    notes.f32()[i] =
+        share_of(scores.f32_row(i), rows[static_cast<size_t>(i / heads)].length, lists[static_cast<size_t>(i / group)]);
   });
 }
 

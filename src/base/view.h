@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "base/dtype.h"
 #include "base/error.h"
@@ -53,5 +54,9 @@ struct View {
 
 // A scalar or blockwise view over f32 storage owned elsewhere.
 inline View f32_view(float* data, std::initializer_list<int64_t> dims) { return {data, DType::kF32, dims}; }
+// [N] numbers that are only read; View has no const form.
+inline View vector_view(const std::vector<float>& values) {
+  return f32_view(const_cast<float*>(values.data()), {static_cast<int64_t>(values.size())});
+}
 
 }  // namespace lowkey

@@ -15,11 +15,6 @@
 namespace lowkey {
 namespace {
 
-// The weights are only read; View has no const form.
-View vector_view(const std::vector<float>& values) {
-  return f32_view(const_cast<float*>(values.data()), {static_cast<int64_t>(values.size())});
-}
-
 // out = x w^T + b
 void apply(const Context& context, View x, View weight, const std::vector<float>& bias, View out) {
   matmul(context, {x, weight, out});

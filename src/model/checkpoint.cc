@@ -32,8 +32,6 @@ constexpr std::array kOuterNames = {
     NamePair{"output.weight", "lm_head.weight"},
 };
 
-constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
-
 }  // namespace
 
 std::string hugging_face_name(const std::string& gguf_name) {

@@ -42,6 +42,9 @@ View checked_weights(const View* found, const std::string& path, const std::stri
 // "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight"; "" for a name that has no counterpart.
 std::string hugging_face_name(const std::string& gguf_name);
 
+// What a config.json may have at most.
+inline constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
+
 // A whole text file. Throws kNotFound, kCorruptFile when it is larger than `most` bytes.
 std::string read_text(const std::filesystem::path&, int64_t most);
 

@@ -10,9 +10,6 @@
 namespace lowkey {
 namespace {
 
-// Values outside int wrap to 0 here, which check() then refuses by name.
-int narrow(int64_t value) { return value == static_cast<int>(value) ? static_cast<int>(value) : 0; }
-
 // config.json writes the scaling as rope_scaling (with a top-level rope_theta) or, since Transformers 5, both
 // inside rope_parameters.
 void parse_rope(const ConfigFields& fields, LlamaConfig& c) {

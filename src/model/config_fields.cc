@@ -26,11 +26,6 @@ int64_t ConfigFields::integer(const char* key, int64_t otherwise) const {
   return found->get<int64_t>();
 }
 
-int ConfigFields::small_integer(const char* key, int64_t otherwise) const {
-  const int64_t value = integer(key, otherwise);
-  return value == static_cast<int>(value) ? static_cast<int>(value) : 0;
-}
-
 double ConfigFields::number(const char* key, double otherwise) const {
   const Json* found = find(key);
   if (found == nullptr) return otherwise;

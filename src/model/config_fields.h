@@ -10,6 +10,9 @@
 
 namespace lowkey {
 
+// What is kept in an int: 0, which no range allows, for a value that does not fit.
+constexpr int narrow(int64_t value) noexcept { return value == static_cast<int>(value) ? static_cast<int>(value) : 0; }
+
 class ConfigFields {
  public:
   // Throws kCorruptFile unless the text is a JSON object; `source` names the file.
@@ -20,8 +23,7 @@ class ConfigFields {
 
   // What a missing member, or null, counts as comes second. Throw kCorruptFile for a value of another type.
   int64_t integer(const char* key, int64_t otherwise) const;
-  // The same for what is kept in an int: 0, which no range allows, for a value that does not fit.
-  int small_integer(const char* key, int64_t otherwise) const;
+  int small_integer(const char* key, int64_t otherwise) const { return narrow(integer(key, otherwise)); }
   double number(const char* key, double otherwise) const;
   std::string word(const char* key) const;  // "" when missing
   bool flag(const char* key, bool otherwise = false) const;

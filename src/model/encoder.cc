@@ -10,7 +10,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
 constexpr int kPageTokens = 16;  // texts are short, and each begins a page
 
 }  // namespace

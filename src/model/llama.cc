@@ -25,11 +25,6 @@ std::vector<float> floats(const Checkpoint& file, const std::string& name, int64
   return values;
 }
 
-// The weights are only read; View has no const form.
-View vector_view(const std::vector<float>& values) {
-  return f32_view(const_cast<float*>(values.data()), {static_cast<int64_t>(values.size())});
-}
-
 }  // namespace
 
 Llama::Llama(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)) {
