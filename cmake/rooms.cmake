@@ -17,6 +17,16 @@ function(lowkey_room name)
   endforeach()
 endfunction()
 
+# Tests are compiled for the compiler's sake more than the machine's: they run for seconds, and are built once. So they
+# share their headers, compiled once, and are optimised less than what they test.
+if(LOWKEY_TESTS)
+  set(LOWKEY_TEST_OPTIMISATION $<$<CONFIG:Release>:-O1>)
+  add_executable(lowkey_test_headers EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/test_headers.cc)
+  target_link_libraries(lowkey_test_headers PRIVATE lowkey_flags GTest::gtest)
+  target_compile_options(lowkey_test_headers PRIVATE ${LOWKEY_TEST_OPTIMISATION})
+  target_precompile_headers(lowkey_test_headers PRIVATE <gtest/gtest.h> <algorithm> <cmath> <filesystem> <random>)
+endif()
+
 function(lowkey_test name)
   if(NOT LOWKEY_TESTS)
     return()
@@ -26,6 +36,8 @@ function(lowkey_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} lowkey_test_main)
   target_compile_definitions(${name} PRIVATE LOWKEY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_options(${name} PRIVATE ${LOWKEY_TEST_OPTIMISATION})
+  target_precompile_headers(${name} REUSE_FROM lowkey_test_headers)
   # One ctest entry a program: starting a process for every case costs more than the cases do.
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)

@@ -1,0 +1,2 @@
+// Nothing but a target for the headers that all tests share, compiled once (cmake/rooms.cmake).
+int main() {}
