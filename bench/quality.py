@@ -11,11 +11,10 @@ import argparse
 import datetime
 import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 from fractions import Fraction
 
+from agreement import measure, row
 from record import ROOT, commit, machine
 
 BUDGETS = ["1/4", "1/8", "1/16", "1/64"]
@@ -42,18 +41,6 @@ def methods(context, indexes):
         yield f"h2o:heavy={Fraction(k) / 2},recent={Fraction(k) / 2}", k
 
 
-def row(spec, k, found, exact):
-    seen = found["observed"]  # of h2o: among what it has not evicted yet, so not comparable
-    shown = {} if spec.startswith("h2o") else {
-        "recall": seen["recall"], "jaccard": seen["jaccard"], "mass": seen["mass"],
-        "index_bytes": seen["index_bytes_per_token"], "tokens_read": seen["tokens_read"]}
-    return {"method": spec, "k": k, "kl": found["kl"]["mean"], "kl_error": found["kl"]["standard_error"],
-            "times_exact": found["kl"]["mean"] / exact[k], "perplexity": found["perplexity"],
-            "perplexity_percent": found["perplexity_increase_percent"]["mean"],
-            "low": found["perplexity_increase_percent"]["low"], "high": found["perplexity_increase_percent"]["high"],
-            **shown}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
@@ -70,20 +57,15 @@ def main():
     args = parser.parse_args()
     chosen = [(spec, k) for spec, k in methods(args.context, args.indexes)
               if not args.only or spec.startswith("topk") or any(word in spec for word in args.only)]
-    command = [str(args.lowkey), "eval", args.model, "--task", "agreement", "--text", args.text, "--context",
-               str(args.context), "--windows", str(args.windows), "--calibration", args.calibration, "-t",
-               str(args.threads)]
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        subprocess.run([*command, "--json-file", file.name, *(word for spec, _ in chosen for word in
-                                                                ("--attention", spec))], check=True)
-        found = {r["attention"]: r for r in json.load(open(file.name))["agreement"]["results"]}
-    exact = {k: found[f"topk:k={k},{ALWAYS}"]["kl"]["mean"] for k in BUDGETS}
+    found = measure(args.lowkey, args.model, [spec for spec, _ in chosen], text=args.text, calibration=args.calibration,
+                    context=args.context, windows=args.windows, threads=args.threads)
     name = pathlib.Path
     about = {"command": f"bench/quality.py {name(args.model).name} --text {name(args.text).name} --context "
                         f"{args.context} --windows {args.windows}",
              "commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine(),
              "dense_perplexity": next(iter(found.values()))["dense_perplexity"]}
-    rows = [row(spec, k, found[spec], exact) for spec, k in chosen if spec in found]
+    rows = [{"method": spec, "k": k, **row(found[spec], found[f"topk:k={k},{ALWAYS}"])} for spec, k in chosen
+            if spec in found]
     output = args.output or ROOT / f"bench/results/quality-{args.context}.json"
     output.write_text(json.dumps({**about, "results": rows}, indent=1) + "\n")
     print(f"wrote {output}", file=sys.stderr)

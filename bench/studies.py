@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+from agreement import measure, row
 from record import ROOT, commit, machine
 
 ALWAYS = "sink=4,recent=64"
@@ -52,24 +53,16 @@ class Bench:
 
     def agreement(self, calibration, text, specs):
         """{spec: its result}"""
-        out = self.folder / "agreement.json"
-        self.run("eval", self.args.model, "--task", "agreement", "--text", text, "--context", self.args.context,
-                 "--windows", self.args.windows, "--calibration", calibration, "-t", self.args.threads, "--json-file",
-                 out, *(word for spec in specs for word in ("--attention", spec)))
-        return {r["attention"]: r for r in json.loads(out.read_text())["agreement"]["results"]}
+        return measure(self.args.lowkey, self.args.model, specs, text=text, calibration=calibration,
+                       context=self.args.context, windows=self.args.windows, threads=self.args.threads)
 
 
 def rows(found, **about):
-    """One row a method: KL, how many times that of exact top-k, rise of perplexity, recall, tokens read."""
-    exact = found[TOPK]["kl"]["mean"] if TOPK in found else None
+    """One row a method; all of them are compared with exact top-k at the same k."""
     for spec, result in found.items():
-        kl, rise, seen = result["kl"]["mean"], result["perplexity_increase_percent"], result["observed"]
-        if spec == "dense":
-            continue
-        yield {**about, "method": spec.replace(f",{ALWAYS}", "").replace(",min=0", ""), "kl": kl,
-               **({"times_exact": kl / exact} if exact else {}), "perplexity_percent": rise["mean"],
-               "low": rise["low"], "high": rise["high"], "recall": seen["recall"], "tokens_read": seen["tokens_read"],
-               "index_bytes": seen["index_bytes_per_token"]}
+        if spec != "dense":
+            yield {**about, "method": spec.replace(f",{ALWAYS}", "").replace(",min=0", ""),
+                   **row(result, found.get(TOPK))}
 
 
 def main_text(bench):
