@@ -12,6 +12,18 @@ FILE_LINES, FUNCTION_LINES = 500, 60
 OPENING = re.compile(r"^( *)(?!(?:if|for|while|switch|else|do|namespace|struct|class|enum|union)\b)[^ /#}].*\{$")
 
 
+def indent_of(lines, start, indent):
+    """Of the function whose `{` ends lines[start]; constructors have it after members, further in."""
+    if lines[start].lstrip().startswith(": "):
+        return indent[4:]
+    for above in reversed(lines[max(0, start - 20):start]):
+        if above.startswith(indent[2:] + ": "):
+            return indent[6:]
+        if not above.startswith(indent):
+            break
+    return indent
+
+
 def functions(lines):
     """Yields (first line number, length) of each function."""
     skip_to = 0
@@ -19,7 +31,7 @@ def functions(lines):
         opening = OPENING.match(line)
         if start < skip_to or not opening or not any(")" in above for above in lines[max(0, start - 3):start + 1]):
             continue
-        closing = opening.group(1) + "}"
+        closing = indent_of(lines, start, opening.group(1)) + "}"
         for end in range(start + 1, len(lines)):
             if lines[end].startswith(closing):
                 skip_to = end

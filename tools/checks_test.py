@@ -9,6 +9,8 @@ import tempfile
 import unittest
 
 TOOLS = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(TOOLS))
+import check_sizes  # noqa: E402
 
 
 def passes(check, files):
@@ -46,6 +48,11 @@ class Checks(unittest.TestCase):
 
     def test_sizes_never_fails(self):
         self.assertTrue(passes("check_sizes", {"src/kv/a.cc": "int f() {\n" + "  g();\n" * 600 + "}\n"}))
+
+    def test_sizes_finds_where_a_constructor_ends(self):
+        for members in ("      : a_(1) {\n", "      : a_(1),\n        b_(2) {\n"):
+            lines = ("  Thing()\n" + members + "    f();\n  }\n  int g() {\n" + "    h();\n" * 70 + "  }\n").splitlines()
+            self.assertEqual([length for _, length in check_sizes.functions(lines)], [3, 72])
 
 
 if __name__ == "__main__":
