@@ -59,7 +59,8 @@ class WindowReader {
   bool open(std::span<const int32_t> window, const std::function<bool()>& go_on) {
     window_ = window;
     if (!prefix_.read(window.first(prefix_tokens()), [&](int64_t) { return go_on(); })) return false;
-    run(Dense(), [&](size_t begin, size_t count) {
+    const Dense dense;
+    run(dense, dense, [&](size_t begin, size_t count) {
       std::copy_n(logits_.begin(), static_cast<int64_t>(count) * vocabulary_,
                   dense_logits_.begin() + static_cast<int64_t>(begin) * vocabulary_);
     });
@@ -70,7 +71,7 @@ class WindowReader {
     const auto start = std::chrono::steady_clock::now();
     WindowAgreement result;
     const Observer observer(*compared.method, compared.always, options_.observe_every, result.observed);
-    run(observer, [&](size_t begin, size_t count) { compare_rows(begin, count); });
+    run(*compared.method, observer, [&](size_t begin, size_t count) { compare_rows(begin, count); });
     for (const LogitComparison& c : compared_) {
       result.kl += c.kl, result.nll += c.nll, result.dense_nll += c.dense_nll;
       result.same_top += c.same_top ? 1 : 0;
@@ -88,9 +89,10 @@ class WindowReader {
     return std::span(logits).subspan(r * width, width);
   }
 
-  // Reads the scored tokens with the method; after_chunk(begin, count) finds their logits in logits_.
-  void run(const Method& method, const std::function<void(size_t, size_t)>& after_chunk) {
-    Branch branch = prefix_.fork(method, options_.scored);
+  // Reads the scored tokens with the method, which may be observed, behind the prefix as `keeps` has it: of the prefix,
+  // which some methods read themselves, nothing is observed. after_chunk(begin, count) finds their logits in logits_.
+  void run(const Method& keeps, const Method& method, const std::function<void(size_t, size_t)>& after_chunk) {
+    Branch branch = prefix_.fork(keeps, options_.scored);
     const std::span<const int32_t> tokens = window_.subspan(prefix_tokens(), static_cast<size_t>(options_.scored));
     const size_t chunk = method.evicts() ? 1 : static_cast<size_t>(options_.chunk);
     for (size_t begin = 0; begin < tokens.size();) {

@@ -88,6 +88,16 @@ TEST(Agreement, WhatEvictsIsJudgedATokenAtATime) {
   EXPECT_EQ(summarise(measure({"h2o:heavy=all"})[0]).kl.mean, 0);
 }
 
+// The prompt, which h2o reads itself and whole, is none of it.
+TEST(Agreement, OfWhatEvictsOnlyTheScoredPositionsAreObserved) {
+  const AgreementSummary s = summarise(measure({"h2o:heavy=20,recent=20"})[0]);
+  const AttentionShape& shape = tiny_model().shape().attention;
+  EXPECT_EQ(s.observed.pairs, 3 * kOptions.scored * shape.layers * shape.kv_heads);
+  const int64_t prompt = kOptions.context - kOptions.scored, kept = 20 + 20;  // evicted after the first step
+  const int64_t read = prompt + 1 + (kOptions.scored - 1) * (kept + 1);
+  EXPECT_EQ(s.observed.read, 3 * shape.layers * shape.kv_heads * read);
+}
+
 // 40 rows that end at 300 tokens: 4 + 64 always read, an eighth of the length chosen.
 TEST(Agreement, CountsWhatIsRead) {
   const AgreementSummary s = summarise(measure({"topk:k=1/8"})[0]);
