@@ -52,16 +52,38 @@ nlohmann::json to_json(const BenchSelectionResult& r) {
   return {{"attention", r.name},
           {"context", r.context},
           {"microseconds", r.seconds * 1e6},
+          {"fastest_microseconds", r.fastest * 1e6},
+          {"slowest_microseconds", r.slowest * 1e6},
           {"score_microseconds", r.score_seconds * 1e6},
           {"select_microseconds", r.select_seconds * 1e6},
           {"attend_microseconds", r.attend_seconds * 1e6},
           {"append_microseconds", r.append_seconds * 1e6},
           {"score_bytes", r.score_bytes},
           {"attend_bytes", r.attend_bytes},
+          {"kv_bytes_per_token", r.kv_bytes_per_token},
           {"score_gigabytes_per_second", gigabytes(r.score_bytes, r.score_seconds)},
           {"attend_gigabytes_per_second", gigabytes(r.attend_bytes, r.attend_seconds)},
           {"probe_gigabytes_per_second", r.probe_bytes_per_second * 1e-9},
           {"row_probe_gigabytes_per_second", r.row_probe_bytes_per_second * 1e-9}};
+}
+
+void print_heading() {
+  fmt::print(
+      "times: of the first method's speed; KV: bytes kept of a token\n\n{:>7} {:<28} {:>8} {:>8} {:>8} {:>6} {:>8} "
+      "{:>9} "
+      "{:>8} {:>7} {:>6} {:>7} {:>6} {:>6}\n",
+      "tokens", "attention", "us", "fastest", "slowest", "times", "rank us", "choose us", "read us", "rank MB", "GB/s",
+      "read MB", "GB/s", "KV");
+}
+
+void print_row(const BenchSelectionResult& r, const nlohmann::json& json, double first) {
+  fmt::print(
+      "{:>7} {:<28} {:>8.1f} {:>8.1f} {:>8.1f} {:>6.2f} {:>8.1f} {:>9.1f} {:>8.1f} {:>7.1f} {:>6.1f} {:>7.1f} {:>6.1f} "
+      "{:>6}\n",
+      r.context, r.name, r.seconds * 1e6, r.fastest * 1e6, r.slowest * 1e6, first / r.seconds, r.score_seconds * 1e6,
+      r.select_seconds * 1e6, r.attend_seconds * 1e6, static_cast<double>(r.score_bytes) * 1e-6,
+      json["score_gigabytes_per_second"].get<double>(), static_cast<double>(r.attend_bytes) * 1e-6,
+      json["attend_gigabytes_per_second"].get<double>(), r.kv_bytes_per_token);
 }
 
 // Methods side by side; the first of them is what the others are compared with.
@@ -74,22 +96,15 @@ void run_methods(const AttentionBenchOptions& o, const Context& context, nlohman
     methods.push_back(make_method(parse_attention_spec(spec), {.shape = shape, .calibration = calibration}));
     benched.push_back({spec, methods.back().get()});
   }
-  if (!o.common.json)
-    fmt::print("{:>8} {:<28} {:>9} {:>7} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9}\n", "tokens", "attention", "us",
-               "times", "rank us", "choose us", "read us", "rank MB", "GB/s", "read MB", "GB/s");
+  if (!o.common.json) print_heading();
   double first = 0;
   for (const BenchSelectionResult& r : bench_selection(context, o.bench, benched)) {
-    const nlohmann::json json = to_json(r);
-    all["results"].push_back(json);
+    all["results"].push_back(to_json(r));
     if (o.common.json) continue;
     if (r.name == o.attention.front()) first = r.seconds;
-    fmt::print("{:>8} {:<28} {:>9.1f} {:>7.2f} {:>9.1f} {:>9.1f} {:>9.1f} {:>7.1f} {:>7.1f} {:>7.1f} {:>9.1f}\n",
-               r.context, r.name, r.seconds * 1e6, first / r.seconds, r.score_seconds * 1e6, r.select_seconds * 1e6,
-               r.attend_seconds * 1e6, static_cast<double>(r.score_bytes) * 1e-6,
-               json["score_gigabytes_per_second"].get<double>(), static_cast<double>(r.attend_bytes) * 1e-6,
-               json["attend_gigabytes_per_second"].get<double>());
+    print_row(r, all["results"].back(), first);
     if (r.name == o.attention.back())
-      fmt::print("{:>8} memory: {:.1f} GB/s in sequence, {:.1f} GB/s of rows that lie apart as chosen ones do\n",
+      fmt::print("{:>7} memory: {:.1f} GB/s in sequence, {:.1f} GB/s of rows that lie apart as chosen ones do\n",
                  r.context, r.probe_bytes_per_second * 1e-9, r.row_probe_bytes_per_second * 1e-9);
   }
 }
@@ -134,7 +149,7 @@ void add_bench_attention(CLI::App& bench) {
   verb->add_option("--kv-type", options->common.kv_type, "f16, bf16 or f32")->capture_default_str();
   verb->add_option("-r,--repetitions", b.repetitions, "runs; the median is shown")->capture_default_str();
   verb->add_option("--attention", options->attention,
-                   "methods to time side by side, each with its ranking, choosing and reading apart");
+                   "decoding methods to time side by side, each with its ranking, choosing and reading apart");
   verb->add_flag("--prefill", options->prefill, "a chunk of a prompt instead of one token");
   verb->add_option("--chunk", b.prompt_chunk, "tokens of that chunk")->capture_default_str();
   add_execution(*verb, options->common);

@@ -28,25 +28,6 @@ int64_t Evaluation::windows(int64_t context) const {
   return options.windows >= 0 ? options.windows : std::max(kWindowTokens / std::max<int64_t>(context, 1), kLeast);
 }
 
-std::unique_ptr<Method> Evaluation::method(const std::string& text, Protocol protocol, int64_t block) const {
-  return make_method(judged_spec(parse_attention_spec(text), protocol, block), inputs);
-}
-
-std::vector<std::unique_ptr<Method>> Evaluation::methods() const {
-  std::vector<std::unique_ptr<Method>> made;
-  for (const std::string& text : options.attention) made.push_back(method(text));
-  return made;
-}
-
-std::vector<ComparedMethod> Evaluation::compared(std::span<const std::unique_ptr<Method>> methods) const {
-  std::vector<ComparedMethod> compared;
-  for (size_t m = 0; m < methods.size(); ++m) {
-    const std::string& spec = options.attention[m];
-    compared.push_back({.name = spec, .method = methods[m].get(), .always = always_read(parse_attention_spec(spec))});
-  }
-  return compared;
-}
-
 size_t Evaluation::name_width() const {
   size_t width = 6;
   for (const std::string& spec : options.attention) width = std::max(width, spec.size());
@@ -148,6 +129,23 @@ nlohmann::json facts_of(const EvalOptions& o, const Model& model, const std::str
           {"shape", {{"layers", s.layers}, {"heads", s.heads}, {"kv_heads", s.kv_heads}, {"head_dim", s.head_dim}}}};
 }
 
+std::vector<std::unique_ptr<Method>> make_methods(const EvalOptions& o, const MethodInputs& inputs) {
+  std::vector<std::unique_ptr<Method>> made;
+  for (const std::string& spec : o.attention)
+    made.push_back(make_method(judged_spec(parse_attention_spec(spec), Protocol::kDecode, 0), inputs));
+  return made;
+}
+
+// Refers to the methods.
+std::vector<ComparedMethod> named(const EvalOptions& o, std::span<const std::unique_ptr<Method>> methods) {
+  std::vector<ComparedMethod> all;
+  for (size_t m = 0; m < methods.size(); ++m)
+    all.push_back({.name = o.attention[m],
+                   .method = methods[m].get(),
+                   .always = always_read(parse_attention_spec(o.attention[m]))});
+  return all;
+}
+
 void run(EvalOptions& o) {
   std::vector<Task> tasks;
   unsigned needs = 0;
@@ -168,8 +166,8 @@ void run(EvalOptions& o) {
   const std::vector<int32_t> stream =
       (needs & kWindows) != 0 ? document_tokens(tokenizer, text) : std::vector<int32_t>{};
   const MethodInputs inputs{.shape = model->shape().attention, .calibration = calibration};
-  for (const std::string& spec : o.attention)  // a wrong one is refused before hours of work
-    make_method(parse_attention_spec(spec), inputs);
+  const auto made = make_methods(o, inputs);
+  const std::vector<ComparedMethod> methods = named(o, made);
   Journal journal =
       o.resume.empty() ? Journal() : Journal(o.resume, journal_header(o, *model, text, data, context->threads.count()));
   const Evaluation evaluation{.options = o,
@@ -180,6 +178,7 @@ void run(EvalOptions& o) {
                               .stream = stream,
                               .data = data,
                               .inputs = inputs,
+                              .methods = methods,
                               .journal = journal};
   nlohmann::json all = facts_of(o, *model, file, context->threads.count());
   for (const Task& task : tasks)

@@ -44,17 +44,12 @@ struct Evaluation {
   const std::vector<int32_t>& stream;  // of the text; empty when no task reads windows of it
   const std::string& data;
   MethodInputs inputs;
+  std::span<const ComparedMethod> methods;  // in the order of --attention, as decoding has them (lab/protocol.h)
   Journal& journal;
 
   DType kv_type() const { return parse_kv_type(options.common.kv_type); }
   int64_t length(int64_t standard) const { return options.context > 0 ? options.context : standard; }
   int64_t windows(int64_t context) const;
-  // As it is judged (lab/protocol.h); block: tokens a window.
-  std::unique_ptr<Method> method(const std::string& spec, Protocol = Protocol::kDecode, int64_t block = 0) const;
-  // In the order of --attention.
-  std::vector<std::unique_ptr<Method>> methods() const;
-  // The same with their names; refers to them.
-  std::vector<ComparedMethod> compared(std::span<const std::unique_ptr<Method>> methods) const;
   size_t name_width() const;  // of the longest
 
   // The journal's part of a task, whose results JSON can hold (eval_units.h). first: the method that is number 0.

@@ -133,10 +133,9 @@ void print_layers(const char* title, Column column, const std::vector<std::strin
 }
 
 std::vector<std::vector<WindowAgreement>> measure(const Evaluation& e, const AgreementOptions& options) {
-  const auto made = e.methods();
   Progress progress("agreement", "windows x methods");
   return agreement(
-      e.context, e.model, e.compared(made), e.stream, options,
+      e.context, e.model, e.methods, e.stream, options,
       [&](int64_t done, int64_t total, std::string_view method) {
         progress.retitle(method.empty() ? "dense prefix" : std::string(method));
         progress.update(done, total);

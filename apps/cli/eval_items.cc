@@ -25,10 +25,9 @@ std::vector<Item> items_of(const Evaluation& e, const char* task, bool choices) 
 }
 
 Results measure(const Evaluation& e, const char* task, const std::vector<Item>& items) {
-  const auto made = e.methods();
   Progress progress(task, "items x methods");
   return answer_items(
-      e.context, e.model, e.tokenizer, e.compared(made), items,
+      e.context, e.model, e.tokenizer, e.methods, items,
       {.most = e.options.most, .chunk = e.options.chunk, .kv_type = e.kv_type()},
       [&](int64_t done, int64_t total, std::string_view method) {
         progress.retitle(std::string(method));

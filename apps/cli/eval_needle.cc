@@ -27,10 +27,9 @@ NeedleOptions options_of(const Evaluation& e) {
 }
 
 std::vector<Trials> measure(const Evaluation& e, const NeedleOptions& options) {
-  const auto made = e.methods();
   Progress progress("needle", "questions");
   return needle_trials(
-      e.context, e.model, e.tokenizer, e.compared(made), e.text, options,
+      e.context, e.model, e.tokenizer, e.methods, e.text, options,
       [&](int64_t done, int64_t total, std::string_view method) {
         progress.retitle(method.empty() ? "dense prefix" : std::string(method));
         progress.update(done, total);

@@ -72,9 +72,11 @@ nlohmann::json eval_perplexity(const Evaluation& e) {
   PerplexityResult dense;
   for (size_t m = 0; m < o.attention.size() && !interrupted(); ++m) {
     progress.retitle(o.attention[m]);
-    const auto method = e.method(o.attention[m], protocol, options.context);
+    std::unique_ptr<Method> of_block;  // whose budgets are parts of a window
+    if (protocol == Protocol::kBlock)
+      of_block = make_method(judged_spec(parse_attention_spec(o.attention[m]), protocol, options.context), e.inputs);
     const PerplexityResult r = perplexity(
-        e.context, e.model, *method, e.stream, options,
+        e.context, e.model, of_block ? *of_block : *e.methods[m].method, e.stream, options,
         [&](int64_t done, int64_t total) {
           progress.update(static_cast<int64_t>(m) * total + done, static_cast<int64_t>(o.attention.size()) * total);
           return !interrupted();

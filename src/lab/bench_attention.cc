@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "kv/cache.h"
 #include "lab/dram_probe.h"
+#include "lab/statistics.h"
 #include "ops/attention_decode.h"
 #include "ops/attention_prefill.h"
 #include "ops/kv_append.h"
@@ -72,11 +73,6 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double median(std::vector<double> x) {
-  std::sort(x.begin(), x.end());
-  return x[x.size() / 2];
-}
-
 // Times `work`, which goes `layers` times through one layer, in turn with the probe; the first round only warms up.
 void time_in_turn(DramProbe& probe, int repetitions, int layers, const std::function<void()>& work,
                   BenchAttentionResult& result) {
@@ -85,10 +81,9 @@ void time_in_turn(DramProbe& probe, int repetitions, int layers, const std::func
     const double rate = probe.read(), time = seconds_of(work) / layers;
     if (i > 0) seconds.push_back(time), rates.push_back(rate);
   }
-  result.seconds = median(seconds);
-  result.fastest = *std::min_element(seconds.begin(), seconds.end());
-  result.slowest = *std::max_element(seconds.begin(), seconds.end());
-  result.probe_bytes_per_second = median(rates);
+  const Spread times = spread(seconds);
+  result.seconds = times.median, result.fastest = times.least, result.slowest = times.most;
+  result.probe_bytes_per_second = spread(rates).median;
 }
 
 BenchAttentionResult time_decode(const Context& context, const BenchAttentionOptions& o, DramProbe& probe, int64_t s) {

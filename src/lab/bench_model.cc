@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <random>
 
 #include "base/error.h"
 #include "lab/append_tokens.h"
+#include "lab/statistics.h"
 
 namespace lowkey {
 namespace {
@@ -29,69 +31,96 @@ void fill(const Context& context, const Model& model, const Method& method, KvCa
   }
 }
 
-void check(const Model& model, int64_t depth, int64_t count, const BenchModelOptions& options) {
-  LK_REQUIRE(depth >= 0 && count >= 1 && depth + count <= (int64_t{1} << 30), kInvalidArgument,
-             "[bench] depth={} count={}, must be >= 0 and >= 1", depth, count);
-  LK_REQUIRE(options.repetitions >= 1 && options.chunk >= 1, kInvalidArgument,
-             "[bench] repetitions={} chunk={}, must be >= 1", options.repetitions, options.chunk);
+void check(const Model& model, const BenchModelOptions& o) {
+  LK_REQUIRE(o.depth >= 0 && o.tokens >= 1 && o.depth + o.tokens <= (int64_t{1} << 30), kInvalidArgument,
+             "[bench] depth={} tokens={}, must be >= 0 and >= 1", o.depth, o.tokens);
+  LK_REQUIRE(o.repetitions >= 1 && o.chunk >= 1, kInvalidArgument, "[bench] repetitions={} chunk={}, must be >= 1",
+             o.repetitions, o.chunk);
   LK_REQUIRE(model.shape().vocabulary >= 1, kInternal, "[bench] a model without a vocabulary");
 }
 
-// `count` tokens in steps of `chunk`, timed; one untimed step first, so that pages are there and scratch is warm.
-BenchModelResult measure(const Context& context, const Model& model, const Method& method, int64_t depth, int64_t count,
-                         int64_t chunk, const BenchModelOptions& options, const BenchProgress& progress) {
-  check(model, depth, count, options);
-  KvCache cache(kv_shape(model.shape(), method, options.kv_type, depth + 1 + count));
-  const auto id = cache.open();
-  fill(context, model, method, cache, id, depth);
-  std::vector<int32_t> tokens(static_cast<size_t>(count));
-  for (size_t i = 0; i < tokens.size(); ++i)
-    tokens[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(model.shape().vocabulary));
-  std::vector<float> logits(static_cast<size_t>(model.shape().vocabulary));
-  BenchModelResult result{.depth = depth, .tokens = count, .seconds = {}};
-  const auto step = [&](int64_t begin, int64_t size) {
-    cache.grow(id, size);
-    const StepSequence sequence{id, static_cast<int32_t>(size)};
-    const auto last = static_cast<int32_t>(size - 1);
-    const View out = f32_view(logits.data(), {1, model.shape().vocabulary});
-    return model.forward(context, method, cache,
-                         {{tokens.data() + begin, static_cast<size_t>(size)}, {&sequence, 1}, {&last, 1}, out});
-  };
-  const auto rewind = [&] {
-    if (!method.evicts()) return cache.truncate(id, depth);
-    cache.truncate(id, 0);  // what was evicted has to come again; the first step evicts it again
-    fill(context, model, method, cache, id, depth);
-    step(0, 1);
-  };
-  step(0, std::min(chunk, count));
-  for (int r = 0; r < options.repetitions; ++r) {
-    rewind();
-    result.attention_bytes = 0;
-    const auto start = std::chrono::steady_clock::now();
-    for (int64_t done = 0; done < count; done += chunk)
-      result.attention_bytes += step(done, std::min(chunk, count - done)).attention_bytes;
-    result.seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    progress(r + 1, options.repetitions);
+// One method with its cache.
+class Runner {
+ public:
+  Runner(const Context& context, const Model& model, const Method& method, const BenchModelOptions& options)
+      : context_(context),
+        model_(model),
+        method_(method),
+        options_(options),
+        cache_(kv_shape(model.shape(), method, options.kv_type, options.depth + 1 + options.tokens)),
+        sequence_(cache_.open()),
+        tokens_(static_cast<size_t>(options.tokens)),
+        logits_(static_cast<size_t>(model.shape().vocabulary)) {
+    for (size_t i = 0; i < tokens_.size(); ++i) tokens_[i] = static_cast<int32_t>(i * 7919 % logits_.size());
+    fill(context_, model_, method_, cache_, sequence_, options_.depth);
+    step(0);  // untimed, so that pages are there and scratch is warm
   }
-  return result;
-}
+
+  void run() {
+    rewind();
+    result_.attention_bytes = 0;
+    const auto start = std::chrono::steady_clock::now();
+    for (int64_t done = 0; done < options_.tokens; done += options_.chunk) result_.attention_bytes += step(done);
+    result_.seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+
+  BenchModelResult result() const {
+    BenchModelResult result = result_;
+    result.kv_bytes_per_token = cache_.bytes_per_token() + cache_.plane_bytes_per_token();
+    result.cache_bytes = result.kv_bytes_per_token * cache_.length(sequence_);
+    return result;
+  }
+
+ private:
+  // Returns the bytes that attention read.
+  int64_t step(int64_t begin) {
+    const int64_t size = std::min<int64_t>(options_.chunk, options_.tokens - begin);
+    cache_.grow(sequence_, size);
+    const StepSequence sequence{sequence_, static_cast<int32_t>(size)};
+    const auto last = static_cast<int32_t>(size - 1);
+    const View out = f32_view(logits_.data(), {1, static_cast<int64_t>(logits_.size())});
+    const std::span<const int32_t> tokens(tokens_.data() + begin, static_cast<size_t>(size));
+    return model_.forward(context_, method_, cache_, {tokens, {&sequence, 1}, {&last, 1}, out}).attention_bytes;
+  }
+
+  void rewind() {
+    if (!method_.evicts()) return cache_.truncate(sequence_, options_.depth);
+    cache_.truncate(sequence_, 0);  // what was evicted has to come again; the first step evicts it again
+    fill(context_, model_, method_, cache_, sequence_, options_.depth);
+    step(0);
+  }
+
+  const Context& context_;
+  const Model& model_;
+  const Method& method_;
+  const BenchModelOptions& options_;
+  KvCache cache_;
+  KvCache::SequenceId sequence_;
+  std::vector<int32_t> tokens_;
+  std::vector<float> logits_;  // [V]
+  BenchModelResult result_;
+};
 
 }  // namespace
 
-double BenchModelResult::tokens_per_second() const {
-  std::vector<double> sorted = seconds;
-  std::nth_element(sorted.begin(), sorted.begin() + static_cast<int64_t>(sorted.size() / 2), sorted.end());
-  return static_cast<double>(tokens) / sorted[sorted.size() / 2];
-}
-
-BenchModelResult bench_decode(const Context& context, const Model& model, const Method& method, int64_t depth,
-                              int64_t count, const BenchModelOptions& options, const BenchProgress& progress) {
-  return measure(context, model, method, depth, count, 1, options, progress);
-}
-
-BenchModelResult bench_prefill(const Context& context, const Model& model, const Method& method, int64_t depth,
-                               int64_t count, const BenchModelOptions& options, const BenchProgress& progress) {
-  return measure(context, model, method, depth, count, options.chunk, options, progress);
+std::vector<BenchModelResult> bench_model(const Context& context, const Model& model,
+                                          std::span<const Method* const> methods, const BenchModelOptions& options,
+                                          DramProbe& probe, const BenchProgress& progress) {
+  check(model, options);
+  std::vector<std::unique_ptr<Runner>> runners;
+  for (const Method* method : methods) runners.push_back(std::make_unique<Runner>(context, model, *method, options));
+  std::vector<double> rates;
+  const int total = options.repetitions * static_cast<int>(runners.size());
+  for (int r = 0, done = 0; r < options.repetitions; ++r) {
+    rates.push_back(probe.read());
+    for (const auto& runner : runners) runner->run(), progress(++done, total);
+  }
+  std::vector<BenchModelResult> results;
+  for (const auto& runner : runners) {
+    results.push_back(runner->result());
+    results.back().probe_bytes_per_second = spread(rates).median;
+  }
+  return results;
 }
 
 }  // namespace lowkey

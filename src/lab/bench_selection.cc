@@ -7,15 +7,14 @@
 #include "base/error.h"
 #include "lab/dram_probe.h"
 #include "lab/layer_bench.h"
+#include "lab/statistics.h"
 
 namespace lowkey {
 namespace {
 
 constexpr int64_t kWorkingSet = int64_t{512} << 20;  // bytes of cache gone through in turn
-double median(std::vector<double> x) {
-  std::sort(x.begin(), x.end());
-  return x[x.size() / 2];
-}
+
+double median(const std::vector<double>& x) { return spread(x).median; }
 
 // All that was timed of one method.
 struct Samples {
@@ -54,18 +53,23 @@ std::vector<BenchSelectionResult> at_context(const Context& context, const Bench
     }
   }
   std::vector<BenchSelectionResult> results;
-  for (size_t m = 0; m < methods.size(); ++m)
+  for (size_t m = 0; m < methods.size(); ++m) {
+    const Spread total = spread(samples[m].total);
     results.push_back({.name = methods[m].name,
                        .context = length,
-                       .seconds = median(samples[m].total),
+                       .seconds = total.median,
+                       .fastest = total.least,
+                       .slowest = total.most,
                        .score_seconds = median(samples[m].score),
                        .select_seconds = median(samples[m].select),
                        .attend_seconds = median(samples[m].attend),
                        .score_bytes = last[m].score_bytes,
                        .attend_bytes = last[m].attend_bytes,
                        .append_seconds = median(samples[m].append),
+                       .kv_bytes_per_token = benches[m]->bytes_per_token(),
                        .probe_bytes_per_second = median(rates),
                        .row_probe_bytes_per_second = median(row_rates)});
+  }
   return results;
 }
 

@@ -27,9 +27,11 @@ struct BenchSelectionResult {
   std::string name;
   int64_t context = 0;                                               // S
   double seconds = 0;                                                // of one layer and token: the median
+  double fastest = 0, slowest = 0;                                   // the spread
   double score_seconds = 0, select_seconds = 0, attend_seconds = 0;  // parts of it, medians of their own
   int64_t score_bytes = 0, attend_bytes = 0;                         // read by ranking, by exact attention
   double append_seconds = 0;                                         // of one token, K, V and side data
+  int64_t kv_bytes_per_token = 0;                                    // kept of a token in one layer: the same
   double probe_bytes_per_second = 0;                                 // DRAM reads, the median of the same run
   double row_probe_bytes_per_second = 0;                             // the same of rows of K and V that lie apart
 };

@@ -14,6 +14,7 @@ class DramProbe {
   // Takes `bytes`, best far more than the caches hold. Throws kOutOfMemory.
   explicit DramProbe(const Context&, int64_t bytes = int64_t{512} << 20);
 
+  int64_t bytes() const noexcept { return static_cast<int64_t>(memory_.size()); }
   // Reads it all once with every thread; bytes per second.
   double read();
   // Reads rows of `row_bytes` (a multiple of 128) that lie apart, one in sixteen on average, in ascending order and

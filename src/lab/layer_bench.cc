@@ -86,6 +86,10 @@ double LayerBench::append_seconds() {
   return seconds(Clock::now() - start) / layers;
 }
 
+int64_t LayerBench::bytes_per_token() const noexcept {
+  return (cache_.bytes_per_token() + cache_.plane_bytes_per_token()) / cache_.shape().layers;
+}
+
 // x: the keys of at least `count` tokens, then as many values.
 void LayerBench::append(const std::vector<float>& x, int layer, int64_t count) {
   auto* data = const_cast<float*>(x.data());

@@ -24,6 +24,7 @@ class LayerBench {
   LayerTimes decode(int64_t length);
   // Writes the last token of every layer again, K, V and side data; seconds per layer.
   double append_seconds();
+  int64_t bytes_per_token() const noexcept;  // of K, V and side data, in one layer
 
  private:
   void append(const std::vector<float>& x, int layer, int64_t count);

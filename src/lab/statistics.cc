@@ -26,6 +26,13 @@ double student_t(int64_t freedom) noexcept {
   return 1.95996 + 2.37227 / n + 2.8225 / (n * n);
 }
 
+Spread spread(std::span<const double> observations) {
+  LK_REQUIRE(!observations.empty(), kInvalidArgument, "[statistics] no observations");
+  std::vector<double> sorted(observations.begin(), observations.end());
+  std::sort(sorted.begin(), sorted.end());
+  return {.median = sorted[sorted.size() / 2], .least = sorted.front(), .most = sorted.back()};
+}
+
 Estimate estimate(std::span<const double> x) {
   LK_REQUIRE(!x.empty(), kInvalidArgument, "[statistics] no observations");
   const auto count = static_cast<double>(x.size());

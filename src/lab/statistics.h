@@ -27,6 +27,13 @@ struct Interval {
 // positive, or none for equal ones. Throws kInvalidArgument (no observations, another number of weights).
 Interval bootstrap(std::span<const double> observations, std::span<const double> weights = {});
 
+// Of timings: what counts, and how far from it the others lie.
+struct Spread {
+  double median = 0, least = 0, most = 0;
+};
+// The median of an even number is the upper one of the two in the middle. Throws kInvalidArgument (no observations).
+Spread spread(std::span<const double> observations);
+
 // The 97.5 % point of Student's t distribution, within 0.002. freedom >= 1.
 double student_t(int64_t freedom) noexcept;
 

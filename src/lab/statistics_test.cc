@@ -25,6 +25,15 @@ TEST(Statistics, OneObservationSaysNothingOfItsError) {
   EXPECT_THROW(estimate({}), Error);
 }
 
+TEST(Statistics, TheSpreadOfTimings) {
+  const Spread odd = spread(std::vector<double>{3, 9, 1}), even = spread(std::vector<double>{4, 1, 3, 2});
+  EXPECT_EQ(odd.median, 3);
+  EXPECT_EQ(odd.least, 1);
+  EXPECT_EQ(odd.most, 9);
+  EXPECT_EQ(even.median, 3);
+  EXPECT_THROW(spread({}), Error);
+}
+
 TEST(Statistics, BootstrapOfManyIsTheNormalInterval) {
   std::vector<double> x(400), twice(400, 2.0);
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i % 20);

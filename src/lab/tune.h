@@ -1,4 +1,5 @@
-// tune: which setting each layer should have, so that a step reads least while perplexity rises by no more than it may.
+// tune: which setting each layer should have, so that a step reads or takes least while perplexity rises by no more
+// than it may.
 //
 // 1. Every candidate is measured in all layers at once (what one setting for all costs and loses) and, on a third of
 // the
@@ -20,14 +21,17 @@ namespace lowkey {
 
 struct TuneOptions {
   std::vector<std::string> candidates;  // specs, beside dense; none that evicts
+  std::vector<std::string> uniform;     // more of them, for all layers at once only: a fair measure for profiles
+  bool for_time = false;                // least time of a step's attention on this machine, not least bytes
   double max_loss = 0.005;              // how much perplexity may rise: the upper end of its 95 % interval, as a part
   AgreementOptions windows{.windows = 6, .observe_every = 0};  // to tune on, and as many to check
 };
 
 struct TuneMeasure {
-  double bytes = 0;   // of keys, values and index that a step reads in all layers, at the length of the windows
-  double kl = 0;      // to dense
-  Estimate increase;  // of perplexity, percent
+  double bytes = 0;    // of keys, values and index that a step reads in all layers, at the length of the windows
+  double seconds = 0;  // of its attention in all layers, at that length; 0: not timed
+  double kl = 0;       // to dense
+  Estimate increase;   // of perplexity, percent
 };
 
 struct TuneTrial {
@@ -37,8 +41,8 @@ struct TuneTrial {
 };
 
 struct TuneResult {
-  std::vector<std::string> candidates;      // [N], the first is dense
-  std::vector<TuneMeasure> uniform;         // [N] in every layer
+  std::vector<std::string> candidates;      // [M], the first is dense; the first N layers may have on their own
+  std::vector<TuneMeasure> uniform;         // [M] in every layer
   std::vector<std::vector<double>> kl;      // [L][N] in that layer alone
   std::vector<TuneTrial> trials;            // from the strictest budget on
   int best_uniform = 0;                     // of candidates: the cheapest that loses little enough
@@ -50,9 +54,12 @@ struct TuneResult {
 // 8 and 16 bytes a key (codebooks where the calibration has them), a quarter to a sixty-fourth of the tokens, and the
 // first and last tokens alone.
 std::vector<std::string> default_candidates(const MethodInputs&);
+// The same indexes with the parts of the tokens that lie between.
+std::vector<std::string> default_uniform(const MethodInputs&);
 
-// `stage` of the progress: "everywhere", "layer by layer", "profiles", "check". Throws kInvalidArgument (candidates, a
-// stream too short for the windows; progress that returned false, since there is nothing to return).
+// `stage` of the progress: "times" (for_time), "everywhere", "layer by layer", "profiles", "check". Throws
+// kInvalidArgument (candidates, a stream too short for the windows; progress that returned false, since there is
+// nothing to return).
 using TuneProgress = std::function<bool(const std::string& stage, int64_t done, int64_t total, std::string_view what)>;
 TuneResult tune(const Context&, const Model&, const MethodInputs&, std::span<const int32_t> stream, const TuneOptions&,
                 const TuneProgress&);

@@ -5,6 +5,7 @@
 
 #include "apps/cli/report/html.h"
 #include "apps/cli/report/json_reader.h"
+#include "apps/cli/report/read_tune.h"
 #include "apps/cli/report/run_facts.h"
 #include "base/error.h"
 #include "base/printable.h"
@@ -44,15 +45,18 @@ std::vector<double> as_numbers(const json& values, const std::string& key) {
   return all;
 }
 
+std::vector<double> recall_of_heads(const json& layer) {
+  std::vector<double> recall;
+  for (const json& head : array(layer, "heads")) recall.push_back(number(head, "recall"));
+  return recall;
+}
+
 void read_layers(const json& observed, std::vector<LayerFacts>& layers) {
   for (const json& layer : array(observed, "layers"))
     layers.push_back({.recall = number(layer, "recall"),
                       .mass = number(layer, "mass"),
                       .error = number(layer, "output_error"),
-                      .recall_of_heads = {}});
-  const json& heads = array(object_at(observed, "heads"), "recall");
-  for (size_t l = 0; l < std::min(heads.size(), layers.size()); ++l)
-    layers[l].recall_of_heads = as_numbers(heads[l], "recall");
+                      .recall_of_heads = recall_of_heads(layer)});
 }
 
 QualityFacts read_quality(const json& result, double context, double row) {
@@ -160,6 +164,11 @@ void read_ranks(const json& rank, RunFacts& facts) {
   }
 }
 
+double either(const json& result, const std::string& one, const std::string& other) {
+  const double value = number(result, one);
+  return std::isfinite(value) ? value : number(result, other);
+}
+
 SpeedFacts read_speed(const json& result, const std::string& bench, const std::string& spec) {
   const double depth = number(result, "depth");
   return {.bench = bench,
@@ -170,7 +179,11 @@ SpeedFacts read_speed(const json& result, const std::string& bench, const std::s
           .choose = number(result, "select_microseconds"),
           .read = number(result, "attend_microseconds"),
           .append = number(result, "append_microseconds"),
-          .bytes = number(result, bench == "attention" ? "bytes" : "attention_bytes_per_token")};
+          .bytes = number(result, bench == "attention" ? "bytes" : "attention_bytes_per_token"),
+          .slowest = either(result, "slowest_microseconds", "slowest_tokens_per_second"),
+          .fastest = either(result, "fastest_microseconds", "fastest_tokens_per_second"),
+          .kv_bytes = number(result, "kv_bytes_per_token"),
+          .cache_bytes = number(result, "cache_bytes")};
 }
 
 void read_speeds(const json& all, RunFacts& facts) {
@@ -225,10 +238,13 @@ void read_other(const std::string& name, const json& task, RunFacts& facts) {
   if (!other.rows.empty()) facts.others.push_back(std::move(other));
 }
 
+// Objects that are results, not how they were made.
+const std::set<std::string> kMeasures{"checked", "uniform_checked"};
+
 void read_settings(const json& all, RunFacts& facts) {
   for (const auto& [key, value] : all.items()) {
     if (is_scalar(value)) facts.settings.emplace_back(key, scalar_text(value));
-    if (!value.is_object()) continue;
+    if (!value.is_object() || kMeasures.contains(key)) continue;
     for (const auto& [inner, setting] : value.items())
       if (is_scalar(setting)) facts.settings.emplace_back(key + " " + inner, scalar_text(setting));
   }
@@ -236,7 +252,7 @@ void read_settings(const json& all, RunFacts& facts) {
 
 void read_all(const json& all, RunFacts& facts) {
   static const std::set<std::string> kKnown{"agreement", "needle", "rank", "results"};
-  LK_REQUIRE(all.is_object(), kCorruptFile, "not an object, so not what lowkey eval or lowkey bench writes");
+  LK_REQUIRE(all.is_object(), kCorruptFile, "not an object, so not what lowkey eval, bench or tune writes");
   read_results(all, facts);
   const json& agreement = object_at(all, "agreement");
   for (const json& result : array(agreement, "results"))
@@ -245,12 +261,13 @@ void read_all(const json& all, RunFacts& facts) {
   for (const json& result : array(needle, "results"))
     facts.needles.push_back(read_needle(result, number(needle, "context")));
   read_ranks(object_at(all, "rank"), facts);
+  if (member(all, "uniform")) facts.tunes.push_back(read_tune(all));
   for (const auto& [key, value] : all.items())
     if (!kKnown.contains(key) && value.is_object()) read_other(key, value, facts);
   read_settings(all, facts);
   LK_REQUIRE(!facts.quality.empty() || !facts.perplexities.empty() || !facts.needles.empty() || !facts.ranks.empty() ||
-                 !facts.spectra.empty() || !facts.speeds.empty() || !facts.others.empty(),
-             kCorruptFile, "holds no results of lowkey eval or lowkey bench");
+                 !facts.spectra.empty() || !facts.speeds.empty() || !facts.tunes.empty() || !facts.others.empty(),
+             kCorruptFile, "holds no results of lowkey eval, bench or tune");
 }
 
 }  // namespace

@@ -19,6 +19,8 @@ std::vector<std::string> measured_specs(std::span<const RunFacts> runs) {
     for (const auto& q : run.quality) specs.push_back(q.spec);
     for (const auto& p : run.perplexities) specs.push_back(p.spec);
     for (const auto& n : run.needles) specs.push_back(n.spec);
+    for (const auto& tune : run.tunes)
+      for (const auto& row : tune.uniform) specs.push_back(row.setting);
     for (const auto& other : run.others)
       for (const auto& row : other.rows) specs.push_back(row.first);
   }
@@ -77,8 +79,8 @@ std::string report_page(std::span<const RunFacts> runs) {
   const Report report{runs, SpecLabels(measured_specs(runs)), SpecLabels(timed_specs(runs))};
   Page page;
   add_tiles(report, page);
-  for (const auto add :
-       {add_quality, add_perplexity, add_layers, add_needles, add_spectra, add_speed, add_others, add_settings})
+  for (const auto add : {add_quality, add_perplexity, add_layers, add_needles, add_spectra, add_tunes, add_speed,
+                         add_others, add_settings})
     add(report, page);
 
   std::vector<std::string> results;

@@ -27,8 +27,8 @@ constexpr const char* kEval = R"({
    "bootstrap": {"low": 0.0035, "high": 0.0045}}, "perplexity": 25.5, "dense_perplexity": 25.25,
    "perplexity_increase_percent": {"mean": 0.75, "low": 0.5, "high": 1.0}, "same_top": 0.96,
    "observed": {"tokens_read": 1024, "share_read": 0.125, "index_bytes_per_token": 8, "recall": 0.7, "jaccard": 0.5,
-    "mass": 0.9, "layers": [{"recall": 0.61, "mass": 0.91}, {"recall": 0.79, "mass": 0.89}],
-    "heads": {"recall": [[0.51, 0.71], [0.78, null]]}}},
+    "mass": 0.9, "layers": [{"recall": 0.61, "mass": 0.91, "heads": [{"recall": 0.51}, {"recall": 0.71}]},
+     {"recall": 0.79, "mass": 0.89, "heads": [{"recall": 0.78}, {"recall": null}]}]}},
   {"attention": "loki:k=1/16,index=pq:64,min=0", "kl": {"mean": 0.008, "low": null, "high": null}, "same_top": 0.94,
    "observed": {"share_read": 0.0625, "index_bytes_per_token": 8}},
   {"attention": "loki:k=1/16,index=pq:128,min=0", "kl": {"mean": 0.006, "low": 0.005, "high": 0.007},
@@ -51,6 +51,15 @@ constexpr const char* kBench = R"({"bench": "attention", "heads": 32, "threads":
   "attend_bytes": 500000},
  {"attention": "dense", "context": 32768, "microseconds": 4000, "score_microseconds": 0},
  {"attention": "loki:min=0", "context": 32768, "microseconds": 800, "score_microseconds": 400}]})";
+
+constexpr const char* kTune = R"({"for": "bytes", "max_loss": 0.005, "context": 8192, "best_trial": 1,
+ "candidates": ["dense", "loki:index=pq:64,k=1/4", "loki:index=pq:64,k=1/8", "loki:index=pq:64,k=3/16"],
+ "uniform": [{"bytes": 8e6, "kl": 0}, {"bytes": 2e6, "kl": 0.001, "perplexity_increase_percent": {"mean": 0.125}},
+  {"bytes": 1e6, "kl": 0.002}, {"bytes": 1.5e6, "kl": 0.0015}],
+ "sensitivity_kl": [[0, 0.0004, 0.0009], [0, 0.0001, 0.0002]], "layers": ["loki:index=pq:64,k=1/4", "dense"],
+ "trials": [{"bytes": 5e6, "kl": 0.0001, "layers": [0, 1]}, {"bytes": 1.25e6, "kl": 0.0011, "layers": [1, 0]}],
+ "best_uniform": "loki:index=pq:64,k=1/4", "checked": {"bytes": 1.25e6, "kl": 0.0012,
+  "perplexity_increase_percent": {"mean": 0.25, "low": 0.1, "high": 0.4}}, "uniform_checked": {"bytes": 2e6}})";
 
 std::string page_of(const std::vector<std::pair<std::string, std::string>>& files) {
   std::vector<RunFacts> runs;
@@ -231,6 +240,38 @@ TEST(Report, WhatIsNotThereDoesNotAppear) {
   EXPECT_EQ(speed["series"][1]["points"][1]["y"], 800);
 }
 
+TEST(Report, AProfileStandsBesideOneSettingForAll) {
+  const std::string page = page_of({{"tune", kTune}});
+  const json data = data_of(page);
+  const json& chart = chart_named(data, "One setting for all layers, or one for each");
+  ASSERT_EQ(chart["series"].size(), 2U);  // dense loses nothing, which no logarithm shows
+  EXPECT_EQ(chart["series"][0]["points"].size(), 3U);
+  EXPECT_DOUBLE_EQ(chart["series"][0]["points"][0]["x"].get<double>(), 12.5);
+  EXPECT_EQ(chart["series"][1]["points"][0]["note"], "profile 2, taken");
+  expect_has(still(page), "62.5&nbsp;%");  // of the bytes of the best for all
+  expect_has(still(page), "layer 0, loki:index=pq:64,k=1/8: KL 0.000900");
+  expect_has(still(page), "0.10 \u2026 0.40");
+  EXPECT_EQ(page.find("checked bytes"), std::string::npos);  // a result is no setting
+}
+
+TEST(Report, WrongProfilesAreRefused) {
+  json all = json::parse(kTune);
+  all["sensitivity_kl"][1] = {0, 1};
+  expect_refused(all.dump(), "a layer of 'sensitivity_kl' has 2 settings");
+  all = json::parse(kTune), all["candidates"].push_back("x");
+  expect_refused(all.dump(), "'uniform' has 4 settings");
+  all = json::parse(kTune), all["layers"][0] = 3;
+  expect_refused(all.dump(), "'layers' is not an array of texts");
+}
+
+TEST(Report, MemoryStandsBesideSpeed) {
+  const std::string page = still(page_of({{"decode", R"({"bench": "decode", "results": [{"attention": "dense",
+    "depth": 4096, "tokens_per_second": 20, "slowest_tokens_per_second": 18.5, "fastest_tokens_per_second": 21,
+    "kv_bytes_per_token": 3072, "cache_bytes": 12582912}]})"}}));
+  expect_has(page, "<td>18.5 \u2026 21.0</td>");
+  expect_has(page, "<td>3072</td><td>12.6</td>");
+}
+
 TEST(Report, SpectraBecomeCurves) {
   const json data = data_of(page_of({{"run", kEval}}));
   const json& chart = chart_named(data, "How much the first coordinates hold");
@@ -319,7 +360,7 @@ TEST(Report, WrongTypesAreRefused) {
   expect_refused(with("/agreement/results/1/kl/mean", "x"), "'mean' is not a number");
   expect_refused(with("/agreement/results/1/attention", 7), "'attention' is not text");
   expect_refused(with("/agreement/results/1/observed/layers/0/recall", true), "'recall' is not a number");
-  expect_refused(with("/agreement/results/1/observed/heads/recall/0", 1), "'recall' is not an array");
+  expect_refused(with("/agreement/results/1/observed/layers/0/heads", 1), "'heads' is not an array");
   expect_refused(with("/needle/results/0/questions/0/found", "yes"), "'found' of a question is not true or false");
   expect_refused(with("/rank/post/90%", 3), "'90%' is not an array");
   expect_refused(with("/rank/post/90%/0/0", "x"), "'90%' is not a number");

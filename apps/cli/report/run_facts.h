@@ -1,4 +1,4 @@
-// run_facts: what a report needs of one JSON file that `lowkey eval` or `lowkey bench` wrote, checked and typed.
+// run_facts: what a report needs of one JSON file that `lowkey eval`, `bench` or `tune` wrote, checked and typed.
 // Numbers that a file does not have are NaN; parts that it does not have are empty.
 #pragma once
 
@@ -79,6 +79,28 @@ struct SpeedFacts {
   double tokens_per_second = kMissing;
   double rank = kMissing, choose = kMissing, read = kMissing, append = kMissing;  // microseconds of a step
   double bytes = kMissing;                                                        // read by a step
+  double slowest = kMissing, fastest = kMissing;  // of several runs: the spread, microseconds or tokens a second
+  double kv_bytes = kMissing;                     // kept of a token; of attention: in one layer
+  double cache_bytes = kMissing;                  // of all tokens
+};
+
+// One setting in all layers, or a profile of one for each.
+struct TuneRow {
+  std::string setting;                          // of profiles: "profile 3"
+  double bytes = kMissing, seconds = kMissing;  // of a step in all layers
+  double kl = kMissing;
+  Measured increase;  // of perplexity, percent
+  bool taken = false;
+};
+struct TuneFacts {
+  bool for_time = false;
+  double max_loss = kMissing;                    // part of perplexity
+  std::vector<TuneRow> uniform;                  // the first is dense
+  std::vector<TuneRow> profiles, checked;        // checked: the profile taken, the best for all
+  std::vector<std::vector<double>> sensitivity;  // [L][N] KL of the first N of `uniform`, in that layer alone
+  std::vector<std::string> layers;               // [L] specs
+
+  size_t candidates() const { return sensitivity.empty() ? 0 : sensitivity[0].size(); }  // N
 };
 
 // A task that this page knows nothing of: what its results have in common with a table.
@@ -97,6 +119,7 @@ struct RunFacts {
   std::vector<RankFacts> ranks;
   std::vector<SpectrumFacts> spectra;
   std::vector<SpeedFacts> speeds;
+  std::vector<TuneFacts> tunes;
   std::vector<OtherTask> others;
 };
 

@@ -23,6 +23,7 @@ void add_perplexity(const Report&, Page&);  // of whole windows
 void add_layers(const Report&, Page&);      // recall and mass by layer and head
 void add_needles(const Report&, Page&);
 void add_spectra(const Report&, Page&);
+void add_tunes(const Report&, Page&);  // a setting for each layer
 void add_speed(const Report&, Page&);
 void add_others(const Report&, Page&);
 void add_settings(const Report&, Page&);

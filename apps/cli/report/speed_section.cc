@@ -101,19 +101,28 @@ Table table_of(const SpeedEntries& some, const Bench& bench) {
               .head = {{"method"},
                        {"cached", "tokens"},
                        {layer ? "\u00b5s" : "tokens/s"},
-                       {"times", "as fast as the first method of its run at that length"}},
+                       {"times", "as fast as the first method of its run at that length"},
+                       {"spread", "the least and the most of several runs"}},
               .rows = {}};
   if (layer)
     for (const char* part : {"rank \u00b5s", "choose \u00b5s", "read \u00b5s", "append \u00b5s"})
       table.head.push_back({part});
   table.head.push_back({"MB read", "a step"});
+  table.head.push_back({"KV bytes", layer ? "kept of a token in one layer: keys, values, index"
+                                          : "kept of a token over all layers: keys, values, index"});
+  if (!layer) table.head.push_back({"cache MB", "of all cached tokens"});
   for (const auto& e : some) {
     const SpeedFacts& s = e.facts;
-    std::vector<Cell> row{
-        {e.label, s.spec}, {shown_tokens(s.tokens)}, {shown(measure_of(s), 1)}, {shown(times_first(some, e), 2)}};
+    std::vector<Cell> row{{e.label, s.spec},
+                          {shown_tokens(s.tokens)},
+                          {shown(measure_of(s), 1)},
+                          {shown(times_first(some, e), 2)},
+                          {range_of(std::min(s.slowest, s.fastest), std::max(s.slowest, s.fastest), 1)}};
     if (layer)
       for (const double part : {s.rank, s.choose, s.read, s.append}) row.push_back({shown(part, 1)});
     row.push_back({shown(s.bytes * 1e-6, 2)});
+    row.push_back({shown(s.kv_bytes, 0)});
+    if (!layer) row.push_back({shown(s.cache_bytes * 1e-6, 1)});
     table.rows.push_back(std::move(row));
   }
   return table;

@@ -60,6 +60,19 @@ void speed_tile(const Report& report, Page& page) {
                best->label});
 }
 
+void tune_tile(const Report& report, Page& page) {
+  for (const RunFacts& run : report.runs)
+    for (const TuneFacts& tune : run.tunes) {
+      if (tune.checked.size() < 2) continue;
+      const auto cost = [&](const TuneRow& row) { return tune.for_time ? row.seconds : row.bytes; };
+      page.tile({shown_short(100 * cost(tune.checked[0]) / cost(tune.checked[1])) + " %",
+                 fmt::format("of the {} of the best setting for all layers, with one for each; perplexity {} %",
+                             tune.for_time ? "time" : "bytes", shown_sign(tune.checked[0].increase.mean, 2)),
+                 "lowkey tune"});
+      return;
+    }
+}
+
 void rank_tile(const Report& report, Page& page) {
   for (const RunFacts& run : report.runs)
     for (const RankFacts& ranks : run.ranks) {
@@ -99,6 +112,7 @@ void add_tiles(const Report& report, Page& page) {
   quality_tile(report, page);
   speed_tile(report, page);
   needle_tile(report, page);
+  tune_tile(report, page);
   rank_tile(report, page);
   perplexity_tile(report, page);
 }
