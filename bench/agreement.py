@@ -22,12 +22,11 @@ def measure(program, model, specs, *, text, calibration, context, windows, threa
 
 def row(result, exact=None):
     """KL, how many times that of exact top-k with the same budget (its result, where there is one), rise of perplexity,
-    and what was chosen; the latter not of methods that evict: it is among the tokens that they still have."""
+    and what was read. What evicts has no recall: it would be among the tokens that are still there."""
     kl, rise, seen = result["kl"], result["perplexity_increase_percent"], result["observed"]
-    chosen = {} if result["attention"].startswith("h2o") else {
-        "recall": seen["recall"], "jaccard": seen["jaccard"], "mass": seen["mass"],
-        "index_bytes": seen["index_bytes_per_token"], "tokens_read": seen["tokens_read"]}
+    recall = {} if "h2o" in result["attention"] else {key: seen[key] for key in ("recall", "jaccard", "mass")}
     return {"kl": kl["mean"], "kl_error": kl["standard_error"],
             **({"times_exact": kl["mean"] / exact["kl"]["mean"]} if exact else {}),
             "perplexity": result["perplexity"], "perplexity_percent": rise["mean"], "low": rise["low"],
-            "high": rise["high"], **chosen}
+            "high": rise["high"], **recall, "index_bytes": seen["index_bytes_per_token"],
+            "tokens_read": seen["tokens_read"]}

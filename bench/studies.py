@@ -165,8 +165,8 @@ def main():
                                 f"--context {args.context} --windows {args.windows}",
                      "commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine()}
             file, found = args.output / f"study-{name}.json", []
-            for row in STUDIES[name](bench):  # each is hours of work in a long study: none is lost with a later one
-                found.append(row)
+            for one in STUDIES[name](bench):  # each is hours of work in a long study: none is lost with a later one
+                found.append(one)
                 file.write_text(json.dumps({**about, "results": found}, indent=1) + "\n")
             print(f"wrote {file}", file=sys.stderr)
 

@@ -3,26 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
-#include <random>
 
 #include "attention/spec.h"
 #include "base/error.h"
+#include "tests/tiny_llama.h"
 
 namespace lowkey {
 namespace {
-
-const Model& tiny_model() {
-  static const auto model = open_model(std::filesystem::path(LOWKEY_SOURCE_DIR) / "tests/data/tiny-llama3");
-  return *model;
-}
-
-std::vector<int32_t> random_tokens(size_t count) {
-  std::mt19937 random(3);
-  std::vector<int32_t> ids(count);
-  for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<unsigned>(tiny_model().shape().vocabulary));
-  return ids;
-}
 
 using Windows = std::vector<WindowAgreement>;
 
@@ -39,7 +26,7 @@ std::vector<Windows> measure(
         make_method(with_every_row(spec), {.shape = tiny_model().shape().attention, .calibration = nullptr}));
     methods.push_back({.name = text, .method = made.back().get(), .always = always_read(spec)});
   }
-  return agreement(Context(2), tiny_model(), methods, random_tokens(901), options, progress);
+  return agreement(Context(2), tiny_model(), methods, random_tokens(901, 3), options, progress);
 }
 
 double recall(const AgreementSummary& s) {

@@ -3,26 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <numeric>
-#include <random>
-
 #include "base/error.h"
+#include "tests/tiny_llama.h"
 
 namespace lowkey {
 namespace {
-
-const Model& tiny_model() {
-  static const auto model = open_model(std::filesystem::path(LOWKEY_SOURCE_DIR) / "tests/data/tiny-llama3");
-  return *model;
-}
-
-std::vector<int32_t> random_tokens(size_t count) {
-  std::mt19937 random(3);
-  std::vector<int32_t> ids(count);
-  for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<unsigned>(tiny_model().shape().vocabulary));
-  return ids;
-}
 
 // Candidates from nearly everything to nearly nothing; the last for all layers only.
 TuneOptions options_of(double max_loss, bool for_time = false) {
@@ -36,7 +21,7 @@ TuneOptions options_of(double max_loss, bool for_time = false) {
 
 TuneResult search(const TuneOptions& options) {
   const MethodInputs inputs{.shape = tiny_model().shape().attention, .calibration = nullptr};
-  return tune(Context(1), tiny_model(), inputs, random_tokens(1300), options,
+  return tune(Context(1), tiny_model(), inputs, random_tokens(1300, 3), options,
               [](const std::string&, int64_t, int64_t, std::string_view) { return true; });
 }
 
