@@ -28,8 +28,8 @@ std::string name_cell(const Cell& cell) {
 std::string data_cell(const Cell& cell) {
   if (cell.heat < 0) return fmt::format("<td{}>{}</td>", hint_of(cell), escape_html(cell.text));
   const double heat = std::clamp(cell.heat, 0., 1.);
-  return fmt::format("<td class=\"{}\" style=\"--v:{:.3f}\"{}>{}</td>", heat > kDark ? "heat deep" : "heat", heat,
-                     hint_of(cell), escape_html(cell.text));
+  return fmt::format("<td class=\"{}{}\" style=\"--v:{:.3f}\"{}>{}</td>", heat > kDark ? "heat deep" : "heat",
+                     cell.framed ? " framed" : "", heat, hint_of(cell), escape_html(cell.text));
 }
 
 }  // namespace
@@ -102,7 +102,10 @@ std::string Table::html() const {
   std::string html = fmt::format(
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table{1}>"
       "<caption>{0}</caption>\n<thead><tr>",
-      escape_html(caption), heat_map ? " class=\"map\"" : "");
+      escape_html(caption),
+      heat_map ? " class=\"map\""
+      : words  ? " class=\"words\""
+               : "");
   for (const Cell& cell : head)
     html += fmt::format("<th scope=\"col\"{}>{}</th>", hint_of(cell), escape_html(cell.text));
   html += "</tr></thead>\n<tbody>\n";

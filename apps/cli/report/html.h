@@ -26,6 +26,7 @@ struct Cell {
   std::string text;  // not escaped yet
   std::string hint;  // what a pointer that rests on it is told
   double heat = -1;  // 0 to 1: the cell's place on the colour scale
+  bool framed = false;
 };
 
 // The first column names the row.
@@ -34,6 +35,7 @@ struct Table {
   std::vector<Cell> head;  // a hint explains the column
   std::vector<std::vector<Cell>> rows;
   bool heat_map = false;
+  bool words = false;  // no numbers: texts begin where their columns do
 
   std::string html() const;
 };

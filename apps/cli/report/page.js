@@ -243,7 +243,7 @@
     const value = row_cell => { const n = parseFloat(row_cell.textContent.replace(/,/g, '')); return Number.isNaN(n) ? Infinity : n; };
     for (const table of document.querySelectorAll('.scroll table:not(.map)')) {
       const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-      if (body.rows.length < 3 || table.closest('#Settings')) continue;
+      if (body.rows.length < 3 || table.classList.contains('words')) continue;
       heads.forEach((head, column) => {
         head.classList.add('sorts'), head.tabIndex = 0;
         const sort = () => {

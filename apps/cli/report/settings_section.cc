@@ -80,7 +80,7 @@ void add_others(const Report& report, Page& page) {
 }
 
 void add_settings(const Report& report, Page& page) {
-  Table table{.caption = "Settings and machine", .head = {{""}}, .rows = {}};
+  Table table{.caption = "Settings and machine", .head = {{""}}, .rows = {}, .words = true};
   for (const RunFacts& run : report.runs) table.head.push_back({run.name});
   for (const std::string& key : keys_of(report.runs)) {
     std::vector<Cell> row{{words(key)}};

@@ -83,9 +83,11 @@ Table sensitivity(const TuneFacts& tune, const Report& report) {
     std::vector<Cell> row{{label, tune.uniform[c].setting}};
     for (size_t l = 0; l < tune.sensitivity.size(); ++l) {
       const double kl = tune.sensitivity[l][c];
+      const bool taken = l < tune.layers.size() && tune.layers[l] == tune.uniform[c].setting;
       row.push_back({.text = shown(1e3 * kl, 2),
-                     .hint = fmt::format("layer {}, {}: KL {}", l, label, shown(kl, 6)),
-                     .heat = most > 0 ? heat(kl) : -1});
+                     .hint = fmt::format("layer {}, {}: KL {}{}", l, label, shown(kl, 6), taken ? ", taken" : ""),
+                     .heat = most > 0 ? heat(kl) : -1,
+                     .framed = taken});
     }
     map.rows.push_back(std::move(row));
   }
@@ -93,7 +95,7 @@ Table sensitivity(const TuneFacts& tune, const Report& report) {
 }
 
 Table layers_of(const TuneFacts& tune) {
-  Table table{.caption = "What each layer has now", .head = {{"layer"}, {"setting"}}, .rows = {}};
+  Table table{.caption = "What each layer has now", .head = {{"layer"}, {"setting"}}, .rows = {}, .words = true};
   for (size_t l = 0; l < tune.layers.size(); ++l) table.rows.push_back({{std::to_string(l)}, {tune.layers[l]}});
   return table;
 }
@@ -123,8 +125,8 @@ void add_tunes(const Report& report, Page& page) {
       if (with > 1) page.note(run.name);
       page.note(summary(tune));
       page.charts({chart_of(tune, report, page)});
-      page.maps({sensitivity(tune, report)}, scale_legend("a thousandth of the worst", "the worst"));
-      page.table(layers_of(tune));
+      page.maps({sensitivity(tune, report)}, scale_legend("1/1000", "the worst; framed: taken"));
+      page.table(layers_of(tune), true);
       page.table(table_of(tune, report), true);
     }
 }
