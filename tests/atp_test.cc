@@ -8,17 +8,24 @@
 
 #include "attention/spec.h"
 #include "base/error.h"
+#include "engine/online_calibration.h"
 #include "tests/tiny_llama.h"
 
 namespace lowkey {
 namespace {
 
+std::unique_ptr<Method> method_of(const std::string& spec) {
+  static const auto calibration =
+      std::make_shared<const Calibration>(fit_online(Context(1), tiny_model(), random_tokens(1000, 5)));
+  return make_method(parse_attention_spec(spec), {.shape = tiny_model().shape().attention,
+                                                  .calibration = spec.starts_with("loki") ? calibration : nullptr});
+}
+
 // One cache, and sequences in it.
 class Reader {
  public:
-  explicit Reader(const std::string& spec, DType kv_type = DType::kF32)
-      : method_(make_method(parse_attention_spec(spec), {.shape = tiny_model().shape().attention})),
-        cache_(kv_shape(tiny_model().shape(), *method_, kv_type, 4096)) {}
+  explicit Reader(const std::string& spec, DType kv_type = DType::kF32, int page_tokens = 64)
+      : method_(method_of(spec)), cache_(shape(kv_type, page_tokens)) {}
 
   KvCache::SequenceId open() { return cache_.open(); }
   KvCache& cache() { return cache_; }
@@ -48,6 +55,13 @@ class Reader {
   }
 
  private:
+  KvShape shape(DType kv_type, int page_tokens) const {
+    KvShape kv = kv_shape(tiny_model().shape(), *method_, kv_type, 4096);
+    kv.page_tokens = page_tokens;
+    kv.plane_bytes = method_->planes(tiny_model().shape().attention, kv_type, page_tokens);
+    return kv;
+  }
+
   Context context_{1};  // so small a step is mostly waiting for the others
   std::unique_ptr<Method> method_;
   KvCache cache_;
@@ -74,13 +88,15 @@ double rounding(DType kv_type, const std::vector<float>& logits) {
   return 64 * eps * (*most - *least);
 }
 
+// Under loki, what follows is of atp.
+const char* kLoki = "loki:k=1/4,index=bits:64,sink=4,recent=8,min=60,prefill=all+atp:r=1/4";
 const char* kShort = ",sink=4,recent=16,chunk=32,min=0";  // what of the following is in effect at 300 tokens
 
 TEST(Atp, AllDirectionsEqualDense) {
   const std::vector<int32_t> tokens = random_tokens(300, 1);
   for (DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
     const std::vector<float> dense = read("dense", tokens, 100, type);
-    for (const char* rank : {"atp:r=all", "atp:r=1.0", "atp:r=1e", "atp:r=100000"})
+    for (const char* rank : {"atp:r=all", "atp:r=1.0", "atp:r=1e", "atp:r=100", "atp:r=all,basis=energy"})
       EXPECT_LE(largest_difference(read(std::string(rank) + kShort, tokens, 100, type), dense), rounding(type, dense))
           << rank;
   }
@@ -111,7 +127,8 @@ TEST(Atp, WithoutOldTokensItIsDense) {
 TEST(Atp, NoRowSeesTheFuture) {
   std::vector<int32_t> tokens = random_tokens(300, 1);
   const auto vocabulary = static_cast<size_t>(tiny_model().shape().vocabulary);
-  for (const char* form : {"atp:r=1/4", "atp:r=0.9e", "atp:form=softmax,r=8", "atp:form=linear"}) {
+  for (const char* form : {"atp:r=1/4", "atp:r=1/4,basis=energy", "atp:r=0.9e", "atp:form=softmax,r=8",
+                           "atp:form=linear", "atp:form=centroids", kLoki}) {
     const std::string spec = std::string(form) + kShort;
     const std::vector<float> before = read(spec, tokens, 300);
     for (size_t from : {40, 150, 299}) {
@@ -127,7 +144,7 @@ TEST(Atp, NoRowSeesTheFuture) {
 
 TEST(Atp, CuttingThePromptChangesNoRow) {
   const std::vector<int32_t> tokens = random_tokens(300, 1);
-  for (const char* form : {"atp:r=all", "atp:form=linear"}) {
+  for (const char* form : {"atp:r=all", "atp:form=linear", "atp:form=centroids"}) {
     const std::string spec = std::string(form) + kShort;
     const std::vector<float> whole = read(spec, tokens, 300);
     for (size_t chunk : {1, 20, 50, 128})
@@ -136,7 +153,7 @@ TEST(Atp, CuttingThePromptChangesNoRow) {
 }
 
 TEST(Atp, BatchOfManyEqualsOneByOne) {
-  for (const char* form : {"atp:r=1/4", "atp:form=softmax,r=8", "atp:form=linear"}) {
+  for (const char* form : {"atp:r=1/4", "atp:form=softmax,r=8", "atp:form=linear", "atp:form=centroids", kLoki}) {
     const std::string spec = std::string(form) + kShort;
     Reader together(spec);
     const size_t lengths[] = {40, 200, 129};
@@ -164,43 +181,105 @@ TEST(Atp, BatchOfManyEqualsOneByOne) {
   }
 }
 
+// What is left of the rows of so many old tokens.
+int64_t short_rows(const std::string& form, int64_t old) {
+  if (old == 0 || form == "atp:form=linear") return 0;
+  if (form == "atp:form=softmax,r=8") return 8;
+  if (form == "atp:form=centroids") return 2 * (old / 4);
+  const int64_t numbers = form == "atp:r=all" ? 64 : 16;  // of 2 * 2 * 48
+  return (old * numbers + 191) / 192;
+}
+
 TEST(Atp, ShortFormsGiveRowsBack) {
-  for (const auto& [form, short_rows] : {std::pair{"atp:form=softmax,r=8", 8}, std::pair{"atp:form=linear", 0}}) {
-    Reader reader(std::string(form) + kShort, DType::kF16);
+  for (const std::string& form : std::vector<std::string>{"atp:form=softmax,r=8", "atp:form=linear",
+                                                          "atp:form=centroids", "atp:r=1/4", "atp:r=all", kLoki}) {
+    Reader reader(form + kShort, DType::kF16);
     const auto id = reader.open();
     for (int32_t token : random_tokens(300, 1)) {
       for (float logit : reader.step({&token, 1}, {{id, 1}})) ASSERT_TRUE(std::isfinite(logit));
       const int64_t seen = reader.cache().position(id);
       const int64_t old = seen < 52 ? 0 : (seen - 20) / 32 * 32;
-      ASSERT_EQ(reader.cache().length(id), seen - old + (old > 0 ? short_rows : 0)) << seen;
+      ASSERT_EQ(reader.cache().length(id), seen - old + short_rows(form, old)) << form << seen;
     }
+    // 300 tokens in 5 pages; 4 first, 44 last, and 256 old ones of 16 of 192 numbers, in 2.
+    if (form == "atp:r=1/4") EXPECT_EQ(reader.cache().free_tokens(), 4096 - 2 * 64);
     reader.cache().truncate(id, 0);
     const std::vector<int32_t> tokens = random_tokens(200, 2);
-    EXPECT_EQ(reader.read(id, tokens, 64), read(std::string(form) + kShort, tokens, 64, DType::kF16));
+    EXPECT_EQ(reader.read(id, tokens, 64), read(form + kShort, tokens, 64, DType::kF16));
   }
 }
 
 TEST(Atp, GoesOnAfterACut) {
   const std::vector<int32_t> tokens = random_tokens(300, 1);
-  const std::string spec = std::string("atp:r=all") + kShort;
-  const std::vector<float> fresh = read(spec, tokens, 100), dense = read("dense", tokens, 100);
+  const std::string spec = std::string("atp:r=1/4") + kShort;
+  const std::vector<float> fresh = read(spec, tokens, 50);
   Reader reader(spec);
   const auto id = reader.open();
   reader.read(id, random_tokens(500, 3), 100);
   reader.cache().truncate(id, 0);
-  EXPECT_EQ(reader.read(id, tokens, 100), fresh);
-  // The part that stays is short where it was short, and the rest of the text as good as new.
-  reader.cache().truncate(id, 130);
-  const std::vector<float> rest = reader.read(id, std::span(tokens).subspan(130), 100);
-  const auto from = 130 * static_cast<size_t>(tiny_model().shape().vocabulary);
-  EXPECT_LE(largest_difference(rest, std::span(dense).subspan(from)), rounding(DType::kF32, dense));
+  reader.read(id, std::span(tokens).first(51), 50);
+  reader.cache().truncate(id, 50);  // nothing is short yet
+  const std::vector<float> rest = reader.read(id, std::span(tokens).subspan(50), 50);
+  const auto from = 50 * static_cast<int64_t>(tiny_model().shape().vocabulary);
+  EXPECT_TRUE(std::equal(rest.begin(), rest.end(), fresh.begin() + from, fresh.end()));
+}
+
+TEST(Atp, FactorThatSavesNoRowsIsDense) {
+  const std::vector<int32_t> tokens = random_tokens(100, 1);
+  EXPECT_EQ(read("atp:r=4,sink=4,recent=16,chunk=1,min=0", tokens, 10), read("dense", tokens, 10));
+}
+
+// The index over the factor: at each end of its range it is one of the two, or dense.
+TEST(LokiAtp, LimitsAreItsParts) {
+  const std::vector<int32_t> tokens = random_tokens(300, 1);
+  const std::string loki = "loki:index=bits:64,sink=4,recent=8,min=60,prefill=all,k=";
+  const std::string few = std::string("atp:r=1/4") + kShort, all = std::string("atp:r=all") + kShort;
+  for (int page : {16, 64}) {
+    Reader factor(few), both(loki + "all+" + few, DType::kF32, page), dense("dense"),
+        whole(loki + "all+" + all, DType::kF32, page), chosen(loki + "1/4"),
+        on_whole(loki + "1/4+" + all, DType::kF32, page);
+    EXPECT_EQ(both.read(both.open(), tokens, 100), factor.read(factor.open(), tokens, 100));
+    const std::vector<float> exact = dense.read(dense.open(), tokens, 100);
+    EXPECT_LE(largest_difference(whole.read(whole.open(), tokens, 100), exact), rounding(DType::kF32, exact));
+    EXPECT_LE(largest_difference(on_whole.read(on_whole.open(), tokens, 100), chosen.read(chosen.open(), tokens, 100)),
+              rounding(DType::kF32, exact));
+  }
+}
+
+TEST(LokiAtp, ReadsOnlyWhatIsChosen) {
+  // As long as the choice is the same, a row reads the same of the factor alone as all rows would be.
+  const std::vector<int32_t> tokens = random_tokens(300, 1);
+  const std::vector<float> all = read(std::string("atp:r=1/4") + kShort, tokens, 100);
+  const std::vector<float> most =
+      read(std::string("loki:k=0.9,index=bits:64,sink=4,recent=8,min=60,prefill=all+atp:r=1/4") + kShort, tokens, 100);
+  const std::vector<float> few = read(std::string(kLoki) + kShort, tokens, 100);
+  EXPECT_GT(largest_difference(most, all), 0);
+  EXPECT_LT(largest_difference(most, all), largest_difference(few, all));
 }
 
 TEST(Atp, RefusesWhatIsNoRank) {
-  for (const char* spec : {"atp:r=0", "atp:r=3/2", "atp:r=0e", "atp:r=1.5e", "atp:r=e", "atp:form=low", "atp:recent=0",
-                           "atp:chunk=0", "atp:sink=-1", "atp:r=1/4+h2o", "atp:form=linear,r=4",
-                           "atp:form=softmax,r=0.9e", "atp:form=softmax,r=40,chunk=32"})
-    EXPECT_THROW(make_method(parse_attention_spec(spec), {.shape = tiny_model().shape().attention}), Error) << spec;
+  for (const char* spec : {"atp:r=0",
+                           "atp:r=3/2",
+                           "atp:r=0e",
+                           "atp:r=1.5e",
+                           "atp:r=e",
+                           "atp:form=low",
+                           "atp:recent=0",
+                           "atp:chunk=0",
+                           "atp:sink=-1",
+                           "atp:r=1/4+h2o",
+                           "atp:form=linear,r=4",
+                           "atp:form=softmax,r=0.9e",
+                           "atp:form=softmax,r=40,chunk=32",
+                           "atp:form=linear,basis=energy",
+                           "atp:basis=x",
+                           "atp:within=mean",
+                           "atp:form=centroids,r=0.9e",
+                           "loki+atp:form=linear",
+                           "loki:form=paper+atp",
+                           "topk+atp",
+                           "h2o+atp"})
+    EXPECT_THROW(method_of(spec), Error) << spec;
 }
 
 }  // namespace

@@ -51,6 +51,9 @@ nlohmann::json report(const RunOptions& o, const OpenedMethod& opened, const Con
                       const Result& r) {
   const double steps = static_cast<double>(std::max<int64_t>(r.decode_steps, 1));
   const int64_t read = r.prompt_tokens - r.reused_tokens;
+  const KvShape& kv = engine.cache().shape();
+  const int64_t held =  // rows in the pages that the text has in the end
+      (kv.max_tokens + kv.page_tokens - 1) / kv.page_tokens * kv.page_tokens - engine.cache().free_tokens();
   return {{"model", o.common.model},
           {"attention", opened.spec},
           {"calibration", opened.calibration},
@@ -69,6 +72,7 @@ nlohmann::json report(const RunOptions& o, const OpenedMethod& opened, const Con
           {"milliseconds_per_token", r.decode_seconds * 1e3 / steps},
           {"attention_bytes_per_token", static_cast<double>(r.attention_bytes) / steps},
           {"kv_bytes_per_token", engine.cache().bytes_per_token()},
+          {"kv_bytes", held * engine.cache().bytes_per_token()},
           {"index_bytes_per_token", engine.cache().plane_bytes_per_token()},
           {"peak_resident_bytes", peak_resident_bytes()}};
 }

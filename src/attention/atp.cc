@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "attention/atp_centroids.h"
 #include "attention/atp_factor.h"
 #include "attention/atp_linear.h"
 #include "attention/atp_softmax.h"
@@ -30,7 +31,7 @@ AtpRank read_rank(const Settings& settings, AtpRank fallback) {
 std::unique_ptr<Method> Atp::make(const AttentionSpec& spec, const MethodInputs& inputs) {
   constexpr int64_t kMost = int64_t{1} << 31;
   const Settings settings(spec);
-  const std::string form = settings.choice("form", {"factor", "softmax", "linear"});
+  const std::string form = settings.choice("form", {"factor", "centroids", "softmax", "linear"});
   AtpOptions o{.width = inputs.shape.width, .causal = inputs.shape.causal};
   if (!o.causal) o.sink = 0, o.min = 0;
   o.rank = read_rank(settings, o.rank);
@@ -38,7 +39,14 @@ std::unique_ptr<Method> Atp::make(const AttentionSpec& spec, const MethodInputs&
   o.recent = settings.integer("recent", o.recent, 1, kMost);
   o.chunk = settings.integer("chunk", o.chunk, 1, kMost);
   o.min = settings.integer("min", o.min, 0, kMost);
-  if (form == "factor") return std::make_unique<AtpFactor>(o);
+  LK_REQUIRE(form == "factor" || !settings.has("basis"), kInvalidArgument,
+             "[atp] form={} has no basis: only factor has", form);
+  LK_REQUIRE(form == "centroids" || !settings.has("within"), kInvalidArgument,
+             "[atp] form={} has no clusters, so nothing within them", form);
+  if (form == "factor")
+    return std::make_unique<AtpFactor>(o, inputs.shape, settings.choice("basis", {"output", "energy"}) == "output");
+  if (form == "centroids")
+    return std::make_unique<AtpCentroids>(o, settings.choice("within", {"direction", "mean"}) == "direction");
   if (form == "linear") {
     LK_REQUIRE(!settings.has("r"), kInvalidArgument,
                "[atp] form=linear has no r: what it keeps of a head is [D, D] whatever the rank");
@@ -66,14 +74,14 @@ std::vector<int64_t> Atp::planes(const AttentionShape& shape, DType, int page_to
 void Atp::project(const LayerStep& step, View x, const Qkv& qkv) const {
   Method::project(step, x, qkv);
   const int64_t floats = input_floats(x.columns());
-  if (floats == 0) return;
   int64_t row = 0;
-  for (size_t b = 0; b < step.kv.size(); ++b) {
-    const int32_t count = step.counts[b];
-    const int64_t begin = step.kv[b].length - count;
-    resume(step, step.kv[b], step.positions[static_cast<size_t>(row)]);
-    const PlaneRows inputs{step.kv[b], kAtpInputs, floats};
-    for (int32_t i = 0; i < count; ++i, ++row) std::copy_n(x.f32_row(row), x.columns(), inputs.row(begin + i));
+  for (size_t b = 0; b < step.kv.size(); row += step.counts[b], ++b) {
+    const KvPages& kv = step.kv[b];
+    if (step.positions[static_cast<size_t>(row)] == 0) open(step, kv);
+    if (floats == 0) continue;
+    const PlaneRows inputs{kv, kAtpInputs, floats, kv.page_tokens};
+    for (int32_t i = 0; i < step.counts[b]; ++i)
+      std::copy_n(x.f32_row(row + i), x.columns(), inputs.row(kv.length - step.counts[b] + i));
   }
 }
 
@@ -92,7 +100,11 @@ void Atp::attend(const LayerStep& step, View q, const Selection& selection, View
       for (end = begin + 1; end < count && due(first + end + 1) == done;) ++end;
       KvPages kv = step.kv[b];
       kv.length = rows(first + end, done);
-      read(step, {kv, rows_of(q, row + begin, end - begin), rows_of(out, row + begin, end - begin), done});
+      const auto lists = selection.tokens.empty()
+                             ? selection.tokens
+                             : selection.tokens.subspan(static_cast<size_t>((row + begin) * kv.kv_heads),
+                                                        static_cast<size_t>((end - begin) * kv.kv_heads));
+      read(step, {kv, rows_of(q, row + begin, end - begin), rows_of(out, row + begin, end - begin), done, lists});
     }
     row += count;
   }
@@ -121,21 +133,20 @@ void Atp::read(const LayerStep& step, const Piece& piece) const {
 
 void Atp::close_rows(const LayerStep& step, const KvPages& kv, int64_t from, int64_t to, int64_t last) const {
   const int64_t floats = input_floats(step.shape.width);
-  const PlaneRows inputs{kv, kAtpInputs, floats};
+  const PlaneRows inputs{kv, kAtpInputs, floats, kv.page_tokens};
   for (; from < last; ++from, ++to) {
     for (int head = 0; head < kv.kv_heads; ++head) move_row(step, kv, head, from, to);
     std::copy_n(inputs.row(from), floats, inputs.row(to));
   }
 }
 
-int64_t PlaneRows::page_bytes(int page_tokens, int kv_heads, int64_t floats) noexcept {
-  return (page_tokens + kv_heads - 1) / kv_heads * floats * static_cast<int64_t>(sizeof(float));
+int64_t PlaneRows::page_bytes(int64_t page_rows, int kv_heads, int64_t floats) noexcept {
+  return (page_rows + kv_heads - 1) / kv_heads * floats * static_cast<int64_t>(sizeof(float));
 }
 
 float* PlaneRows::row(int64_t i) const noexcept {
-  const int64_t within = i % kv.page_tokens;
-  auto* page =
-      reinterpret_cast<float*>(kv.plane_page(plane, static_cast<int>(within % kv.kv_heads), i / kv.page_tokens));
+  const int64_t within = i % page_rows;
+  auto* page = reinterpret_cast<float*>(kv.plane_page(plane, static_cast<int>(within % kv.kv_heads), i / page_rows));
   return page + within / kv.kv_heads * floats;
 }
 

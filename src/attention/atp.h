@@ -1,6 +1,6 @@
 // atp: old tokens in short form (ATP, arXiv 2403.02352, made causal and streaming). The first tokens and the last ones
 // are exact; those between are brought into a low-rank form, chunk by chunk, as they fall out of the window. What the
-// short form is, the spec's `form` says (atp_factor.h, atp_softmax.h, atp_linear.h).
+// short form is, the spec's `form` says (atp_factor.h, atp_centroids.h, atp_softmax.h, atp_linear.h).
 //
 // When a row attends that is the length-th token of its sequence, the tokens [sink, due(length)) are in short form and
 // the others exact, whatever the steps in which the text was read. What a row sees follows from tokens up to itself.
@@ -42,7 +42,8 @@ class Atp : public Method {
   bool bidirectional() const noexcept final { return true; }
 
   int64_t kept(const StepEnd& end) const noexcept final { return rows(end.seen, due(end.seen)); }
-  bool replays() const noexcept final { return false; }  // the inputs of layers are not in the cache
+  bool replays() const noexcept final { return false; }  // what is short is no longer in the cache
+  bool rows_are_tokens() const noexcept final { return false; }
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
   void project(const LayerStep&, View x, const Qkv&) const override;
   Selection select(const LayerStep&, View) const final { return {}; }
@@ -56,9 +57,9 @@ class Atp : public Method {
   // Rows of the cache that hold a sequence of so many tokens, those before `end` in short form. Default: one for each.
   virtual int64_t rows(int64_t length, int64_t /*end*/) const noexcept { return length; }
   // Floats that the plane of inputs keeps of a row; 0: there is no such plane.
-  virtual int64_t input_floats(int64_t width) const noexcept { return width; }
-  // A sequence goes on after `before` tokens, of which an earlier step may have seen more.
-  virtual void resume(const LayerStep&, const KvPages&, int64_t /*before*/) const {}
+  virtual int64_t input_floats(int64_t /*width*/) const noexcept { return 0; }
+  // A sequence begins, in pages that may hold what another one left.
+  virtual void open(const LayerStep&, const KvPages&) const {}
 
   // Brings the tokens before `end` into short form; those before `begin` are. `kv` holds all that the step appended.
   struct Shorten {
@@ -72,8 +73,9 @@ class Atp : public Method {
   // encoders, to all of them.
   struct Piece {
     KvPages kv;
-    View q, out;        // [n, H, D]
-    int64_t shortened;  // tokens before this one are
+    View q, out;                             // [n, H, D]
+    int64_t shortened;                       // tokens before this one are
+    std::span<const TokenList> tokens = {};  // [n * KH] what each row reads, or empty: all; of form=factor only
   };
   virtual void read(const LayerStep&, const Piece&) const;
 
@@ -88,17 +90,18 @@ class Atp : public Method {
   AtpOptions options_;
 };
 
-// Rows of numbers in a plane of the cache, one for each row of keys, dealt out over the pages' KV heads.
+// Rows of numbers in a plane of the cache, so many a page, dealt out over its KV heads.
 struct PlaneRows {
   const KvPages& kv;
   int plane;
-  int64_t floats;  // of a row
+  int64_t floats;     // of a row
+  int64_t page_rows;  // of a page
 
-  static int64_t page_bytes(int page_tokens, int kv_heads, int64_t floats) noexcept;
+  static int64_t page_bytes(int64_t page_rows, int kv_heads, int64_t floats) noexcept;
   float* row(int64_t i) const noexcept;
 };
 
-// The plane in which every form keeps the inputs of a layer, [S, C].
+// The plane in which a form keeps the inputs of a layer, [S, C].
 inline constexpr int kAtpInputs = 0;
 
 }  // namespace lowkey

@@ -2,21 +2,25 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
+#include "attention/atp_metric.h"
+#include "attention/atp_packed.h"
 #include "linalg/spectrum.h"
 #include "linalg/truncated_svd.h"
 #include "ops/add.h"
 #include "ops/kv_append.h"
 #include "ops/matmul.h"
+#include "ops/quantize.h"
 #include "ops/rope.h"
 
 namespace lowkey {
 namespace {
 
-constexpr int kDirections = 1;         // the plane
+constexpr int kMetric = 0, kDecoder = 1, kState = 2;  // the planes
 constexpr double kLosesMore = 1.1;     // times what was lost of the text so far: then the basis is fitted anew
-constexpr int64_t kRowsAtATime = 512;  // rebuilt
+constexpr int64_t kRowsAtATime = 512;  // rebuilt or turned
 
 double square(View x) {
   double sum = 0;
@@ -24,168 +28,391 @@ double square(View x) {
   return sum;
 }
 
-View gather(Scratch::Frame& frame, const PlaneRows& rows, int64_t begin, int64_t end, int64_t columns) {
-  const View x = frame.take_f32({end - begin, columns});
-  for (int64_t i = begin; i < end; ++i) std::copy_n(rows.row(i), columns, x.f32_row(i - begin));
-  return x;
+// Most numbers of a z. Where the rank is known from the text only, half of what K and V have.
+int64_t most_numbers(const AtpOptions& o, int64_t numbers) {
+  if (!o.causal) return numbers;  // the cache holds one layer at a time, so nothing is gained
+  const bool open = o.rank.energy > 0 || o.rank.entropy;
+  return std::min({open ? numbers / 2 : o.rank.amount.of(o.width), o.width, numbers});
 }
 
-void scatter(View x, const PlaneRows& rows, int64_t begin) {
-  for (int64_t i = 0; i < x.rows(); ++i) std::copy_n(x.f32_row(i), x.columns(), rows.row(begin + i));
+// Tokens are shortened where that saves rows of every chunk.
+AtpOptions where_it_saves(AtpOptions o, int64_t numbers) {
+  constexpr int64_t kNever = int64_t{1} << 60;
+  if (o.causal && PackedRows::cache_rows(o.chunk, most_numbers(o, numbers), numbers) >= o.chunk) o.min = kNever;
+  return o;
 }
 
 }  // namespace
 
-// In front of the directions of a sequence's first page.
 struct AtpFactor::State {
-  int64_t shortened = 0;  // tokens, from the sinks on: z in place of their inputs
-  int64_t rank = 0;       // R
-  double energy = 0;      // of the inputs in short form, |x|^2 in sum
-  double held = 0;        // by the basis
+  int64_t rank = 0;   // R
+  double energy = 0;  // |y|^2 of the tokens in short form, in sum
+  double held = 0;    // by the directions
 };
 
-// One layer of one sequence.
+// One layer of one sequence. Rows of `metric` [N]: the mean of y; the metric's root and its inverse, [D] each, blocks
+// side by side. Rows of `decoder` [R]: what makes y - mean of z, [N]; the lengths of the directions.
 struct AtpFactor::Layer {
   const LayerStep& step;
   const KvPages& kv;
   State& state;
-  PlaneRows inputs;      // [S, C]; z [R] where shortened
-  PlaneRows directions;  // [R, C + 1], the last number being the length
+  PlaneRows metric, decoder;
+  PackedRows z;
+  int64_t numbers, dim;
 
-  Layer(const LayerStep& layer_step, const KvPages& pages)
-      : step(layer_step),
-        kv(pages),
-        state(*reinterpret_cast<State*>(pages.plane_page(2, 0, 0))),
-        inputs{pages, kAtpInputs, layer_step.shape.width},
-        directions{pages, kDirections, layer_step.shape.width + 1} {}
+  const Context& context() const { return step.context; }
+  float* mean() const { return metric.row(0); }
+  float* root(int64_t i) const { return metric.row(1 + i); }
+  float* inverse(int64_t i) const { return metric.row(1 + dim + i); }
+  float* lengths() const { return decoder.row(numbers); }
 
-  int64_t width() const { return step.shape.width; }
-  View basis(Scratch::Frame& frame) const { return gather(frame, directions, 0, state.rank, width()); }
+  // Rows [begin, end) of the decoder, [end - begin, R].
+  View decoder_rows(Scratch::Frame& frame, int64_t begin, int64_t end) const {
+    const View rows = frame.take_f32({end - begin, state.rank});
+    for (int64_t n = begin; n < end; ++n) std::copy_n(decoder.row(n), state.rank, rows.f32_row(n - begin));
+    return rows;
+  }
+  // [R, N], orthonormal.
+  View directions(Scratch::Frame& frame) const {
+    const View v = frame.take_f32({state.rank, numbers});
+    for (int64_t n = 0; n < numbers; ++n)
+      for (int64_t i = 0; i < state.rank; ++i) v.f32_row(i)[n] = decoder.row(n)[i];
+    multiply(v, [&](int64_t i) { return root(i); });
+    return v;
+  }
+  void set_directions(View v) const {
+    Scratch::Frame frame(context().scratch);
+    const View rows = frame.take_f32({v.rows(), numbers});
+    std::copy_n(v.f32(), v.elements(), rows.f32());
+    multiply(rows, [&](int64_t i) { return inverse(i); });
+    for (int64_t n = 0; n < numbers; ++n)
+      for (int64_t i = 0; i < v.rows(); ++i) decoder.row(n)[i] = rows.f32_row(i)[n];
+    state.rank = v.rows();
+  }
+  // y: [n, N], each block of D numbers times its own symmetric matrix, the i-th row of all of them being row(i).
+  template <typename Row>
+  void multiply(View y, Row&& row) const {
+    Scratch::Frame frame(context().scratch);
+    float* sums = frame.take<float>(context().threads.count() * dim);
+    context().threads.split(y.rows(), 1, [&](int64_t begin, int64_t end, int thread) {
+      float* sum = sums + thread * dim;
+      for (int64_t t = begin; t < end; ++t)
+        for (int64_t block = 0; block < numbers; block += dim) {
+          float* x = y.f32_row(t) + block;
+          std::fill_n(sum, dim, 0.f);
+          for (int64_t i = 0; i < dim; ++i) {
+            const float* m = row(i) + block;
+            for (int64_t j = 0; j < dim; ++j) sum[j] += x[i] * m[j];
+          }
+          std::copy_n(sum, dim, x);
+        }
+    });
+  }
 };
 
-std::vector<int64_t> AtpFactor::planes(const AttentionShape& shape, DType type, int page_tokens) const {
-  std::vector<int64_t> bytes = Atp::planes(shape, type, page_tokens);
-  bytes.push_back(PlaneRows::page_bytes(page_tokens, shape.kv_heads, shape.width + 1));
-  bytes.push_back(sizeof(State));
-  return bytes;
+AtpFactor::AtpFactor(const AtpOptions& options, const AttentionShape& shape, bool weighted)
+    : Atp(where_it_saves(options, 2 * int64_t{shape.kv_heads} * shape.head_dim)),
+      numbers_(2 * int64_t{shape.kv_heads} * shape.head_dim),
+      dim_(shape.head_dim),
+      stride_(most_numbers(options, numbers_)),
+      weighted_(weighted) {}
+
+int64_t AtpFactor::packed(int64_t end) const noexcept {
+  return end == 0 ? 0 : PackedRows::cache_rows(end - options().sink, stride_, numbers_);
 }
 
-// What was cut off may have held directions. They come in order of their lengths, so the best remain.
-void AtpFactor::resume(const LayerStep& step, const KvPages& kv, int64_t before) const {
-  State& state = Layer(step, kv).state;
-  if (before == 0) state = {};
-  if (state.shortened <= before) return;
-  state.shortened = before;
-  state.rank = std::min(state.rank, (before + kv.page_tokens - 1) / kv.page_tokens * kv.page_tokens);
+// What is kept of a sequence lies in the pages that it has when its first tokens have just been shortened: never fewer
+// later.
+int64_t AtpFactor::page_rows(int page_tokens, int64_t all) const noexcept {
+  const AtpOptions& o = options();
+  const int64_t length = std::max(o.min, o.sink + o.recent + o.chunk);
+  const int64_t least = o.causal ? rows(length, due(length)) : 1, pages = (least + page_tokens - 1) / page_tokens;
+  return (all + pages - 1) / pages;
 }
+
+std::vector<int64_t> AtpFactor::planes(const AttentionShape& shape, DType, int page_tokens) const {
+  return {PlaneRows::page_bytes(page_rows(page_tokens, 1 + 2 * dim_), shape.kv_heads, numbers_),
+          PlaneRows::page_bytes(page_rows(page_tokens, numbers_ + 1), shape.kv_heads, stride_), sizeof(State)};
+}
+
+AtpFactor::Layer AtpFactor::layer(const LayerStep& step, const KvPages& kv) const {
+  return {.step = step,
+          .kv = kv,
+          .state = *reinterpret_cast<State*>(kv.plane_page(kState, 0, 0)),
+          .metric = {kv, kMetric, numbers_, page_rows(kv.page_tokens, 1 + 2 * dim_)},
+          .decoder = {kv, kDecoder, stride_, page_rows(kv.page_tokens, numbers_ + 1)},
+          .z = {kv, options().sink, stride_},
+          .numbers = numbers_,
+          .dim = dim_};
+}
+
+void AtpFactor::open(const LayerStep& step, const KvPages& kv) const { layer(step, kv).state = {}; }
 
 void AtpFactor::shorten(const LayerStep& step, const Shorten& what) const {
-  const Layer layer(step, what.kv);
-  const int64_t begin = std::max(options().sink, layer.state.shortened);
-  if (begin >= what.end) return;
+  const Layer layer = this->layer(step, what.kv);
+  const int64_t sink = options().sink, first = std::max(what.begin - sink, int64_t{0}), count = what.end - sink - first;
+  const int64_t row = sink + packed(what.begin);  // where the tokens that leave begin
   Scratch::Frame frame(step.context.scratch);
-  const View x = gather(frame, layer.inputs, begin, what.end, layer.width());
-  layer.state.energy += square(x);
-  layer.state.shortened = what.end;
-  const bool same = project_onto(layer, x);
-  if (!same) fit(layer, x);
-  rebuild(layer, same ? begin : options().sink, what.end);
+  const View y = frame.take_f32({count, numbers_});
+  gather(layer, row, sink + first, y);
+  if (first == 0) begin(layer, y);
+  for (int64_t t = 0; t < count; ++t)
+    for (int64_t i = 0; i < numbers_; ++i) y.f32_row(t)[i] -= layer.mean()[i];
+  layer.multiply(y, [&](int64_t i) { return layer.root(i); });
+  layer.state.energy += square(y);
+  if (!project_onto(layer, y, first)) fit(layer, y, first);
+  close_rows(step, what.kv, row + count, sink + packed(what.end), rows(what.tokens, what.begin));
 }
 
-// False, and nothing done, when the basis has too little of these inputs.
-bool AtpFactor::project_onto(const Layer& layer, View x) const {
+// y: out [n, N], keys before RoPE and values of the tokens from `position` on, which lie from row `row` on.
+void AtpFactor::gather(const Layer& layer, int64_t row, int64_t position, View y) const {
+  const LayerStep& step = layer.step;
+  const int64_t count = y.rows(), half = numbers_ / 2;
+  Scratch::Frame frame(step.context.scratch);
+  const View k = frame.take_f32({count, step.shape.kv_heads, dim_});
+  auto* back = frame.take<int32_t>(count);
+  for (int64_t t = 0; t < count; ++t) back[t] = static_cast<int32_t>(-(position + t));
+  step.context.threads.split(count, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t)
+      for (int head = 0; head < layer.kv.kv_heads; ++head) {
+        const std::byte* from = layer.kv.token(head, row + t);
+        dequantize_row(layer.kv.dtype, from, k.f32() + t * half + head * dim_, dim_);
+        dequantize_row(layer.kv.dtype, from + row_bytes(layer.kv.dtype, dim_), y.f32_row(t) + half + head * dim_, dim_);
+      }
+  });
+  if (step.inverse_frequency)
+    rope(step.context, {k, {back, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout});
+  for (int64_t t = 0; t < count; ++t) std::copy_n(k.f32() + t * half, half, y.f32_row(t));
+}
+
+// The mean and the metric, of the first tokens that are shortened, for all that follow.
+void AtpFactor::begin(const Layer& layer, View y) const {
+  Scratch::Frame frame(layer.step.context.scratch);
+  double* sums = frame.take<double>(numbers_);
+  std::fill_n(sums, numbers_, 0.0);
+  for (int64_t t = 0; t < y.rows(); ++t)
+    for (int64_t i = 0; i < numbers_; ++i) sums[i] += y.f32_row(t)[i];
+  for (int64_t i = 0; i < numbers_; ++i) layer.mean()[i] = static_cast<float>(sums[i] / static_cast<double>(y.rows()));
+  const MetricRoots metric =
+      weighted_ ? output_metric(layer.step, y, layer.mean()) : equal_metric(layer.step, y, layer.mean());
+  for (int64_t i = 0; i < dim_; ++i) {
+    std::copy_n(metric.root.data() + i * numbers_, numbers_, layer.root(i));
+    std::copy_n(metric.inverse.data() + i * numbers_, numbers_, layer.inverse(i));
+  }
+}
+
+// False, and nothing done, when the directions have too little of these tokens.
+bool AtpFactor::project_onto(const Layer& layer, View y, int64_t first) const {
   State& state = layer.state;
   if (state.rank == 0) return false;
   Scratch::Frame frame(layer.step.context.scratch);
-  const View z = frame.take_f32({x.rows(), state.rank});
-  matmul(layer.step.context, {x, layer.basis(frame), z});
-  const double energy = square(x), held = square(z), before = state.energy - energy;
+  const View z = frame.take_f32({y.rows(), state.rank});
+  matmul(layer.step.context, {y, layer.directions(frame), z});
+  const double energy = square(y), held = square(z), before = state.energy - energy;
   if (energy - held > kLosesMore * energy * std::max(1 - state.held / before, 0.0)) return false;
   state.held += held;
   for (int64_t i = 0; i < state.rank; ++i) {
-    float& length = layer.directions.row(i)[layer.width()];
+    float& length = layer.lengths()[i];
     double sum = double{length} * length;
     for (int64_t t = 0; t < z.rows(); ++t) sum += double{z.f32_row(t)[i]} * z.f32_row(t)[i];
     length = static_cast<float>(std::sqrt(sum));
   }
-  scatter(z, layer.inputs, state.shortened - x.rows());
+  for (int64_t t = 0; t < z.rows(); ++t) layer.z.write(first + t, z.f32_row(t), state.rank);
   return true;
 }
 
-void AtpFactor::fit(const Layer& layer, View x) const {
+void AtpFactor::fit(const Layer& layer, View y, int64_t first) const {
   State& state = layer.state;
   const Context& context = layer.step.context;
-  const int64_t width = layer.width(), old = state.rank;
+  const int64_t old = state.rank;
   Scratch::Frame frame(context.scratch);
-  const View basis = layer.basis(frame), stack = frame.take_f32({old + x.rows(), width});
+  const View directions = layer.directions(frame), stack = frame.take_f32({old + y.rows(), numbers_});
   for (int64_t i = 0; i < old; ++i) {
-    const float length = layer.directions.row(i)[width];
-    std::transform(basis.f32_row(i), basis.f32_row(i) + width, stack.f32_row(i), [&](float b) { return length * b; });
+    const float length = layer.lengths()[i];
+    std::transform(directions.f32_row(i), directions.f32_row(i) + numbers_, stack.f32_row(i),
+                   [&](float b) { return length * b; });
   }
-  std::copy_n(x.f32(), x.elements(), stack.f32_row(old));
-  SvdOptions wanted{.rank = rank(state.shortened - options().sink), .start = old > 0 ? basis : View{}};
-  if (options().rank.energy > 0) {  // of all inputs, also of what the basis does not have of them
+  std::copy_n(y.f32(), y.elements(), stack.f32_row(old));
+  SvdOptions wanted{.rank = std::min(rank(first + y.rows()), stride_), .start = old > 0 ? directions : View{}};
+  if (options().rank.energy > 0) {  // of all tokens, also of what the directions do not have of them
     wanted.way = SvdWay::kExact;
     wanted.energy = std::min(options().rank.energy * state.energy / square(stack), 1.0);
   }
-  if (options().rank.entropy) wanted.rank = entropy_rank(singular_values(stack));
+  if (options().rank.entropy) wanted.rank = std::min<int64_t>(entropy_rank(singular_values(stack)), stride_);
   LowRank f = truncated_svd(context, stack, wanted);
-  const View fitted = f32_view(f.directions.data(), {f.rank, width});
-  const int64_t first = state.shortened - x.rows();
-  for (int64_t t = 0; t < x.rows(); ++t)
-    std::copy_n(f.coefficients.data() + (old + t) * f.rank, f.rank, layer.inputs.row(first + t));
-  if (old > 0 && f.rank > 0 && first > options().sink) {
-    const View turn = frame.take_f32({f.rank, old}), turned = frame.take_f32({first - options().sink, f.rank});
-    matmul(context, {fitted, basis, turn});
-    matmul(context, {gather(frame, layer.inputs, options().sink, first, old), turn, turned});
-    scatter(turned, layer.inputs, options().sink);
+  const View fitted = f32_view(f.directions.data(), {f.rank, numbers_});
+  if (f.rank > 0 && old > 0 && first > 0) {
+    const View turn = frame.take_f32({f.rank, old});
+    matmul(context, {fitted, directions, turn});
+    turn_old(layer, first, turn);
   }
-  scatter(fitted, layer.directions, 0);
+  for (int64_t t = 0; t < y.rows(); ++t) layer.z.write(first + t, f.coefficients.data() + (old + t) * f.rank, f.rank);
+  layer.set_directions(fitted);
   state.held = 0;
   for (int64_t i = 0; i < f.rank; ++i) {
     const double length = f.spectrum[static_cast<size_t>(i)];
-    layer.directions.row(i)[width] = static_cast<float>(length);
+    layer.lengths()[i] = static_cast<float>(length);
     state.held += length * length;
   }
-  state.rank = f.rank;
 }
 
-// K and V of tokens [begin, end) from their z.
-void AtpFactor::rebuild(const Layer& layer, int64_t begin, int64_t end) const {
-  const LayerStep& step = layer.step;
-  const int64_t heads = step.shape.kv_heads, dim = step.shape.head_dim, outputs = heads * dim, rank = layer.state.rank;
-  Scratch::Frame frame(step.context.scratch);
-  const View parts[] = {frame.take_f32({std::max<int64_t>(rank, 1), outputs}),
-                        frame.take_f32({std::max<int64_t>(rank, 1), outputs})};
-  const View across[] = {frame.take_f32({outputs, rank}), frame.take_f32({outputs, rank})};
-  if (rank > 0) {
-    const MatmulPart products[] = {{step.projections.k, parts[0]}, {step.projections.v, parts[1]}};
-    matmul_parts(step.context, layer.basis(frame), products, 2);
+// turn: [new rank, old rank]; what it does to the first `count` z.
+void AtpFactor::turn_old(const Layer& layer, int64_t count, View turn) const {
+  for (int64_t from = 0; from < count; from += kRowsAtATime) {
+    const int64_t n = std::min(kRowsAtATime, count - from);
+    Scratch::Frame frame(layer.step.context.scratch);
+    const View z = frame.take_f32({n, turn.columns()}), turned = frame.take_f32({n, turn.rows()});
+    for (int64_t t = 0; t < n; ++t) layer.z.read(from + t, z.f32_row(t), z.columns());
+    matmul(layer.step.context, {z, turn, turned});
+    for (int64_t t = 0; t < n; ++t) layer.z.write(from + t, turned.f32_row(t), turned.columns());
   }
-  for (int part = 0; part < 2; ++part)
-    for (int64_t i = 0; i < rank; ++i)
-      for (int64_t o = 0; o < outputs; ++o) across[part].f32_row(o)[i] = parts[part].f32_row(i)[o];
-  for (int64_t from = begin; from < end; from += kRowsAtATime) {
-    const int64_t count = std::min(kRowsAtATime, end - from);
-    Scratch::Frame piece(step.context.scratch);
-    const View k = piece.take_f32({count, heads, dim}), v = piece.take_f32({count, heads, dim});
-    auto* positions = piece.take<int32_t>(count);
-    std::iota(positions, positions + count, static_cast<int32_t>(from));
-    std::fill_n(k.f32(), k.elements(), 0.f);
-    std::fill_n(v.f32(), v.elements(), 0.f);
-    if (rank > 0) {
-      const MatmulPart products[] = {{across[0], f32_view(k.f32(), {count, outputs})},
-                                     {across[1], f32_view(v.f32(), {count, outputs})}};
-      matmul_parts(step.context, gather(piece, layer.inputs, from, from + count, rank), products, 2);
+}
+
+void AtpFactor::read(const LayerStep& step, const Piece& piece) const {
+  const Layer layer = this->layer(step, piece.kv);
+  const int64_t heads = step.shape.kv_heads;
+  const auto listed = [&](int64_t i) {
+    return !piece.tokens.empty() && piece.tokens[static_cast<size_t>(i * heads)].ids != nullptr;
+  };
+  for (int64_t begin = 0, end; begin < piece.q.dim(0); begin = end) {
+    for (end = begin + 1; end < piece.q.dim(0) && listed(end) == listed(begin);) ++end;
+    Piece part = piece;
+    part.q = rows_of(piece.q, begin, end - begin), part.out = rows_of(piece.out, begin, end - begin);
+    if (step.shape.causal) part.kv.length -= piece.q.dim(0) - end;
+    if (!listed(begin)) {
+      read_all(layer, part);
+      continue;
     }
-    if (step.projections.k_bias) add(step.context, {f32_view(k.f32(), {count, outputs}), step.projections.k_bias});
-    if (step.projections.v_bias) add(step.context, {f32_view(v.f32(), {count, outputs}), step.projections.v_bias});
-    if (step.inverse_frequency)
+    part.tokens = piece.tokens.subspan(static_cast<size_t>(begin * heads), static_cast<size_t>((end - begin) * heads));
+    read_lists(layer, part);
+  }
+}
+
+namespace {
+
+// Room in scratch for so many rows of K and V, as pages.
+KvPages scratch_pages(Scratch::Frame& frame, const KvPages& like, int64_t length) {
+  KvPages kv = like;
+  kv.length = length;
+  const int64_t pages = (length + kv.page_tokens - 1) / kv.page_tokens;
+  auto* table = frame.take<int32_t>(pages);
+  std::iota(table, table + pages, 0);
+  kv.table = table;
+  kv.head_stride = pages * kv.page_bytes();
+  kv.base = frame.take<std::byte>(kv.kv_heads * kv.head_stride);
+  return kv;
+}
+
+}  // namespace
+
+// With a row of K and V for each token.
+void AtpFactor::read_all(const Layer& layer, const Piece& piece) const {
+  if (piece.shortened == 0) return Atp::read(layer.step, piece);
+  const int64_t gone = removed(piece.shortened);
+  Scratch::Frame frame(layer.step.context.scratch);
+  Piece whole = piece;
+  const KvPages kv = whole.kv = scratch_pages(frame, piece.kv, piece.kv.length + gone);
+  const auto bytes = static_cast<size_t>(kv.token_bytes());
+  for (int head = 0; head < kv.kv_heads; ++head) {
+    for (int64_t t = 0; t < options().sink; ++t) std::memcpy(kv.token(head, t), piece.kv.token(head, t), bytes);
+    for (int64_t t = piece.shortened; t < kv.length; ++t)
+      std::memcpy(kv.token(head, t), piece.kv.token(head, t - gone), bytes);
+  }
+  rebuild(layer, kv, piece.shortened - options().sink);
+  Atp::read(layer.step, whole);
+}
+
+// K and V of the old tokens into their rows of `kv`.
+void AtpFactor::rebuild(const Layer& layer, const KvPages& kv, int64_t old) const {
+  const LayerStep& step = layer.step;
+  const int64_t sink = options().sink, heads = step.shape.kv_heads, half = numbers_ / 2, rank = layer.state.rank;
+  for (int64_t from = 0; from < old; from += kRowsAtATime) {
+    const int64_t count = std::min(kRowsAtATime, old - from);
+    Scratch::Frame piece(step.context.scratch);
+    const View z = piece.take_f32({count, rank});
+    const View k = piece.take_f32({count, heads, dim_}), v = piece.take_f32({count, heads, dim_});
+    step.context.threads.split(count, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; ++t) layer.z.read(from + t, z.f32_row(t), rank);
+    });
+    expand(layer, z, 0, k);
+    expand(layer, z, half, v);
+    if (step.inverse_frequency) {
+      auto* positions = piece.take<int32_t>(count);
+      std::iota(positions, positions + count, static_cast<int32_t>(sink + from));
       rope(step.context, {k, {positions, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout});
-    KvPages rows = layer.kv;
-    rows.length = from + count;
+    }
+    KvPages rows = kv;
+    rows.length = sink + from + count;
     kv_append(step.context, {k, v, rows});
   }
+}
+
+// Row by row, with a row of K and V for each token of its lists.
+void AtpFactor::read_lists(const Layer& layer, const Piece& piece) const {
+  const int heads = layer.step.shape.kv_heads;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim_));
+  for (int64_t i = 0; i < piece.q.dim(0); ++i) {
+    const auto lists = piece.tokens.subspan(static_cast<size_t>(i * heads), static_cast<size_t>(heads));
+    int64_t most = 0;
+    for (const TokenList& list : lists) most = std::max(most, list.count);
+    Scratch::Frame frame(layer.step.context.scratch);
+    const KvPages kv = scratch_pages(frame, piece.kv, most);
+    auto* in_order = frame.take<int32_t>(most);
+    std::iota(in_order, in_order + most, 0);
+    auto* read = frame.take<TokenList>(heads);
+    for (int head = 0; head < heads; ++head) {
+      fetch(layer, piece, head, lists[static_cast<size_t>(head)], kv);
+      read[head] = {.ids = in_order, .count = lists[static_cast<size_t>(head)].count};
+    }
+    attention_decode(
+        layer.step.context,
+        {rows_of(piece.q, i, 1), {&kv, 1}, {read, static_cast<size_t>(heads)}, scale, rows_of(piece.out, i, 1)});
+  }
+}
+
+// One head's rows of the tokens listed, to the first rows of `to`.
+void AtpFactor::fetch(const Layer& layer, const Piece& piece, int head, const TokenList& list,
+                      const KvPages& to) const {
+  const LayerStep& step = layer.step;
+  const int64_t sink = options().sink, gone = removed(piece.shortened), half = numbers_ / 2, rank = layer.state.rank;
+  const auto bytes = static_cast<size_t>(to.token_bytes());
+  Scratch::Frame frame(step.context.scratch);
+  auto *places = frame.take<int32_t>(list.count), *positions = frame.take<int32_t>(list.count);
+  int64_t count = 0;
+  for (int64_t i = 0; i < list.count; ++i) {
+    const int64_t t = list.ids[i];
+    if (t >= sink && t < piece.shortened) {
+      places[count] = static_cast<int32_t>(i), positions[count++] = static_cast<int32_t>(t);
+    } else {
+      std::memcpy(to.token(head, i), piece.kv.token(head, t < sink ? t : t - gone), bytes);
+    }
+  }
+  if (count == 0) return;
+  const View z = frame.take_f32({count, rank}), k = frame.take_f32({count, 1, dim_}),
+             v = frame.take_f32({count, 1, dim_});
+  for (int64_t i = 0; i < count; ++i) layer.z.read(positions[i] - sink, z.f32_row(i), rank);
+  expand(layer, z, head * dim_, k);
+  expand(layer, z, half + head * dim_, v);
+  if (step.inverse_frequency)
+    rope(step.context, {k, {positions, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout});
+  for (int64_t i = 0; i < count; ++i) {
+    std::byte* row = to.token(head, places[i]);
+    quantize_row(to.dtype, k.f32() + i * dim_, row, dim_);
+    quantize_row(to.dtype, v.f32() + i * dim_, row + row_bytes(to.dtype, dim_), dim_);
+  }
+}
+
+// Numbers [begin, begin + n) of y of each z, n the numbers of a row of `out`.
+void AtpFactor::expand(const Layer& layer, View z, int64_t begin, View out) const {
+  const int64_t columns = out.elements() / z.rows();
+  const View flat = f32_view(out.f32(), {z.rows(), columns});
+  Scratch::Frame frame(layer.step.context.scratch);
+  if (layer.state.rank > 0) {
+    matmul(layer.step.context, {z, layer.decoder_rows(frame, begin, begin + columns), flat});
+  } else {
+    std::fill_n(flat.f32(), flat.elements(), 0.f);
+  }
+  add(layer.step.context, {flat, f32_view(layer.mean() + begin, {columns})});
 }
 
 }  // namespace lowkey

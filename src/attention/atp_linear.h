@@ -21,7 +21,6 @@ class AtpLinear final : public Atp {
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
 
  protected:
-  int64_t input_floats(int64_t) const noexcept override { return 0; }
   int64_t rows(int64_t length, int64_t end) const noexcept override { return length - removed(end); }
   void shorten(const LayerStep&, const Shorten&) const override;
   void read(const LayerStep&, const Piece&) const override;

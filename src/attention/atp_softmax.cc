@@ -22,7 +22,7 @@ void AtpSoftmax::shorten(const LayerStep& step, const Shorten& what) const {
   const int64_t keys = rank(what.end - sink), old = what.begin == 0 ? 0 : keys, first = sink,
                 count = old + what.end - std::max(what.begin, sink);
   const auto scale = [&](int64_t end) { return std::sqrt(static_cast<float>(end - sink)); };
-  const PlaneRows inputs{kv, kAtpInputs, width + 1};
+  const PlaneRows inputs{kv, kAtpInputs, width + 1, kv.page_tokens};
   Scratch::Frame frame(context.scratch);
   // The rows of the cache from the first principal key to the last token that leaves lie one after another.
   const View x = frame.take_f32({count, width}), mass = frame.take_f32({count, 1});

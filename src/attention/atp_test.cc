@@ -7,8 +7,11 @@
 #include <limits>
 #include <random>
 
+#include "attention/atp_metric.h"
+#include "attention/atp_packed.h"
 #include "attention/spec.h"
 #include "kv/cache.h"
+#include "linalg/cluster_rows.h"
 #include "linalg/truncated_svd.h"
 
 namespace lowkey {
@@ -31,11 +34,21 @@ Floats noise(int64_t count, unsigned seed, float scale) {
 struct Layer {
   Floats x = noise(kTokens * kWidth, 1, 1), wq = noise(kHeads * kDim * kWidth, 2, 0.2f),
          wk = noise(kKvHeads * kDim * kWidth, 3, 0.2f), wv = noise(kKvHeads * kDim * kWidth, 4, 0.2f),
-         bk = noise(kKvHeads * kDim, 5, 0.2f), bv = noise(kKvHeads * kDim, 6, 0.2f);
+         bk = noise(kKvHeads * kDim, 5, 0.2f), bv = noise(kKvHeads * kDim, 6, 0.2f),
+         wo = noise(kWidth * kHeads * kDim, 7, 0.2f);
   Floats q = Floats(kTokens * kHeads * kDim), k = Floats(kTokens * kKvHeads * kDim), v = k, out = q;
 
   Layer() {
     for (size_t i = 0; i < x.size(); ++i) x[i] = x[i] * static_cast<float>(std::pow(0.9, i % kWidth)) + 0.3f;
+  }
+
+  Projections weights() {
+    return {.q = f32_view(wq.data(), {kHeads * kDim, kWidth}),
+            .k = f32_view(wk.data(), {kKvHeads * kDim, kWidth}),
+            .v = f32_view(wv.data(), {kKvHeads * kDim, kWidth}),
+            .k_bias = f32_view(bk.data(), {kKvHeads * kDim}),
+            .v_bias = f32_view(bv.data(), {kKvHeads * kDim}),
+            .output = f32_view(wo.data(), {kWidth, kHeads * kDim})};
   }
 
   // Runs `spec` over the tokens, `chunk` a step; an encoder reads them at once.
@@ -55,11 +68,7 @@ struct Layer {
     const auto id = cache.open();
     Floats frequency(kDim / 2);
     for (size_t i = 0; i < frequency.size(); ++i) frequency[i] = static_cast<float>(std::pow(100, -2.0 * i / kDim));
-    const Projections weights{.q = f32_view(wq.data(), {kHeads * kDim, kWidth}),
-                              .k = f32_view(wk.data(), {kKvHeads * kDim, kWidth}),
-                              .v = f32_view(wv.data(), {kKvHeads * kDim, kWidth}),
-                              .k_bias = f32_view(bk.data(), {kKvHeads * kDim}),
-                              .v_bias = f32_view(bv.data(), {kKvHeads * kDim})};
+    const Projections weights = this->weights();
     for (int32_t begin = 0; begin < kTokens; begin += chunk) {
       const int32_t count = std::min(chunk, kTokens - begin);
       ASSERT_TRUE(cache.grow(id, count));
@@ -179,6 +188,185 @@ TEST(AtpFactor, OfTheInputsRankIsDense) {
   expect_outputs(factor, kRounding, [&](int t, int h) {
     const float* row = dense.out.data() + (t * kHeads + h) * kDim;
     return std::vector<double>(row, row + kDim);
+  });
+}
+
+TEST(AtpFactor, WhatItLosesIsMeasuredWhereItIsTold) {
+  // Of keys and values with few directions each form keeps the same; of these, the metric says which are lost.
+  Layer dense, output, energy;
+  dense.run("dense", 50);
+  output.run("atp:r=8,min=0,sink=2,recent=10,chunk=60", 50);
+  energy.run("atp:r=8,basis=energy,min=0,sink=2,recent=10,chunk=60", 50);
+  const auto lost = [&](const Layer& layer) {
+    double sum = 0;
+    for (int t = 0; t < kTokens; ++t)
+      for (int c = 0; c < kWidth; ++c) {
+        double e = 0;
+        for (int i = 0; i < kHeads * kDim; ++i)
+          e += layer.wo[static_cast<size_t>(c * kHeads * kDim + i)] *
+               (layer.out[static_cast<size_t>(t * kHeads * kDim + i)] -
+                dense.out[static_cast<size_t>(t * kHeads * kDim + i)]);
+        sum += e * e;
+      }
+    return sum;
+  };
+  EXPECT_GT(lost(output), 0);
+  EXPECT_LT(lost(output), 0.9 * lost(energy));
+}
+
+TEST(AtpMetric, RootsAreEachOthersInverse) {
+  Layer layer;
+  layer.run("dense", kTokens);
+  const Context context(1);
+  Scratch::Frame frame(context.scratch);
+  const AttentionShape shape{.layers = 1, .heads = kHeads, .kv_heads = kKvHeads, .head_dim = kDim, .width = kWidth};
+  const Projections weights = layer.weights();
+  const LayerStep step{.context = context,
+                       .frame = frame,
+                       .shape = shape,
+                       .layer = 0,
+                       .projections = weights,
+                       .kv = {},
+                       .counts = {},
+                       .positions = {},
+                       .inverse_frequency = {},
+                       .rope_layout = RopeLayout::kHalf};
+  constexpr int kNumbers = 2 * kKvHeads * kDim;
+  Floats y;
+  for (int t = 0; t < kTokens; ++t) {
+    y.insert(y.end(), layer.key(t, 0), layer.key(t, 0) + kKvHeads * kDim);
+    y.insert(y.end(), layer.value(t, 0), layer.value(t, 0) + kKvHeads * kDim);
+  }
+  const Floats mean(kNumbers, 0.f);
+  const View rows = f32_view(y.data(), {kTokens, kNumbers});
+  for (const MetricRoots& m : {output_metric(step, rows, mean.data()), equal_metric(step, rows, mean.data())}) {
+    double size = 0;
+    for (int block = 0; block < kNumbers; block += kDim) {
+      const auto at = [&](const Floats& f, int i, int j) {
+        return double{f[static_cast<size_t>(i * kNumbers + block + j)]};
+      };
+      for (int i = 0; i < kDim; ++i)
+        for (int j = 0; j < kDim; ++j) {
+          double product = 0;
+          for (int k = 0; k < kDim; ++k) product += at(m.root, i, k) * at(m.inverse, k, j);
+          EXPECT_NEAR(product, i == j, 1e4 * kEps);  // the condition of the root
+        }
+      for (int t = 0; t < kTokens; ++t)
+        for (int i = 0; i < kDim; ++i) {
+          double sum = 0;
+          for (int j = 0; j < kDim; ++j) sum += at(m.root, i, j) * y[static_cast<size_t>(t * kNumbers + block + j)];
+          size += sum * sum / kTokens;
+        }
+    }
+    EXPECT_NEAR(size, kNumbers, 1e-3 * kNumbers);
+  }
+}
+
+TEST(PackedRows, LieAcrossHeadsRowsAndPages) {
+  for (DType type : {DType::kF16, DType::kF32}) {
+    KvCache cache({.layers = 1,
+                   .kv_heads = 3,
+                   .head_dim = 8,
+                   .dtype = type,
+                   .page_tokens = 4,
+                   .max_tokens = 64,
+                   .plane_bytes = {}});
+    const auto id = cache.open();
+    ASSERT_TRUE(cache.grow(id, 30));
+    const KvPages kv = cache.pages(id, 0);
+    for (int64_t numbers : {1, 5, 16, 29, 48}) {
+      const PackedRows packed{kv, 2, numbers};
+      const int64_t count = 28 * 48 / numbers;
+      EXPECT_EQ(PackedRows::cache_rows(count, numbers, 48), numbers == 29 ? 28 : (count * numbers + 47) / 48);
+      const auto value = [&](int64_t i, int64_t j) { return static_cast<float>((i * numbers + j) % 2000); };
+      Floats z(static_cast<size_t>(numbers));
+      for (int64_t i = 0; i < count; ++i) {
+        for (int64_t j = 0; j < numbers; ++j) z[static_cast<size_t>(j)] = value(i, j);
+        packed.write(i, z.data(), numbers);
+      }
+      for (int64_t i = 0; i < count; ++i) {
+        packed.read(i, z.data(), numbers);
+        for (int64_t j = 0; j < numbers; ++j) ASSERT_EQ(z[static_cast<size_t>(j)], value(i, j)) << i << ", " << j;
+      }
+    }
+  }
+}
+
+TEST(AtpCentroids, OfOneTokenEachIsDense) {
+  Layer dense, one;
+  dense.run("dense", 50);
+  one.run("atp:form=centroids,r=all,min=0,sink=2,recent=10,chunk=20", 37);
+  expect_outputs(one, kRounding, [&](int t, int h) {
+    const float* row = dense.out.data() + (t * kHeads + h) * kDim;
+    return std::vector<double>(row, row + kDim);
+  });
+}
+
+TEST(AtpCentroids, OfTwoTokensWithTheirDirectionIsDense) {
+  Layer dense, pairs, means;
+  for (Layer* layer : {&dense, &pairs, &means})
+    for (int t = 1; t < kTokens; t += 2)  // two tokens that are much alike
+      for (int c = 0; c < kWidth; ++c) {
+        float& x = layer->x[static_cast<size_t>(t * kWidth + c)];
+        x = 0.2f * x + layer->x[static_cast<size_t>((t - 1) * kWidth + c)];
+      }
+  dense.encode("dense");  // without positions
+  pairs.encode("atp:form=centroids,r=1/2,chunk=20");
+  means.encode("atp:form=centroids,r=1/2,chunk=20,within=mean");
+  double error = 0;
+  for (size_t i = 0; i < dense.out.size(); ++i) error = std::max(error, std::abs(double{means.out[i]} - dense.out[i]));
+  EXPECT_GT(error, 10 * kRounding);
+  expect_outputs(pairs, 4 * kRounding, [&](int t, int h) {
+    const float* row = dense.out.data() + (t * kHeads + h) * kDim;
+    return std::vector<double>(row, row + kDim);
+  });
+}
+
+TEST(AtpCentroids, CountWithTheLogarithmOfTheirTokens) {
+  constexpr int kChunk = 30, kClusters = 6;
+  Layer layer;
+  layer.run("atp:form=centroids,r=6,within=mean,min=0,sink=2,recent=10,chunk=30", 41);
+  const Context context(1);
+  struct Cluster {
+    double count = 0;
+    std::vector<double> key = std::vector<double>(kDim), value = key;
+  };
+  std::vector<std::vector<Cluster>> clusters(kKvHeads);  // of all chunks, one after another
+  for (int head = 0; head < kKvHeads; ++head)
+    for (int begin = kSink; begin + kChunk <= kTokens; begin += kChunk) {
+      Floats keys, centres(kClusters * kDim);
+      std::vector<int32_t> codes(kChunk);
+      const int query_head = head * (kHeads / kKvHeads);
+      for (int t = begin; t < begin + kChunk; ++t)
+        keys.insert(keys.end(), layer.key(t, query_head), layer.key(t, query_head) + kDim);
+      cluster_rows(context, {.x = f32_view(keys.data(), {kChunk, kDim}),
+                             .rounds = 8,
+                             .centres = f32_view(centres.data(), {kClusters, kDim}),
+                             .codes = codes});
+      std::vector<Cluster> of_chunk(kClusters);
+      for (int t = 0; t < kChunk; ++t) {
+        Cluster& c = of_chunk[static_cast<size_t>(codes[static_cast<size_t>(t)])];
+        ++c.count;
+        for (size_t d = 0; d < kDim; ++d) {
+          c.key[d] += layer.key(begin + t, query_head)[d];
+          c.value[d] += layer.value(begin + t, query_head)[d];
+        }
+      }
+      auto& all = clusters[static_cast<size_t>(head)];
+      all.insert(all.end(), of_chunk.begin(), of_chunk.end());
+    }
+  expect_outputs(layer, 4 * kRounding, [&](int t, int h) {
+    Softmax s;
+    const int end = due(t + 1, kChunk);
+    add_exact(layer, t, h, end, s);
+    const int count = end == 0 ? 0 : (end - kSink) / kChunk * kClusters;
+    for (int c = 0; c < count; ++c) {
+      Cluster cluster = clusters[static_cast<size_t>(h / (kHeads / kKvHeads))][static_cast<size_t>(c)];
+      for (double& x : cluster.key) x /= cluster.count;
+      for (double& x : cluster.value) x /= cluster.count;
+      s.add(std::log(cluster.count) + score(layer.query(t, h), cluster.key.data()), cluster.value);
+    }
+    return s.output();
   });
 }
 

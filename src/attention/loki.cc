@@ -94,11 +94,15 @@ std::vector<int64_t> Loki::planes(const AttentionShape&, DType, int page_tokens)
 
 void Loki::append(const LayerStep& step, const Qkv& qkv) const {
   Method::append(step, qkv);
+  append_codes(step, qkv.k);
+}
+
+void Loki::append_codes(const LayerStep& step, View k) const {
   const KeyIndex index = layers_[static_cast<size_t>(step.layer)].index();
   int64_t row = 0;
   for (size_t b = 0; b < step.kv.size(); ++b) {
     index_append(step.context,
-                 {.index = index, .k = rows_of(qkv.k, row, step.counts[b]), .kv = step.kv[b], .plane = kPlane});
+                 {.index = index, .k = rows_of(k, row, step.counts[b]), .kv = step.kv[b], .plane = kPlane});
     row += step.counts[b];
   }
 }

@@ -22,6 +22,8 @@ class Loki final : public Selective {
 
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
   void append(const LayerStep&, const Qkv&) const override;
+  // Codes of the step's keys alone, [T, KH, D].
+  void append_codes(const LayerStep&, View k) const;
   void move_row(const LayerStep&, const KvPages&, int head, int64_t from, int64_t to) const override;
 
  protected:

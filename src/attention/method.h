@@ -33,6 +33,7 @@ struct Projections {
   View k;  // [KH * D, C]
   View v;  // [KH * D, C]
   View q_bias = {}, k_bias = {}, v_bias = {};
+  View output = {};  // [C, H * D], what follows attention; or none: not known
 };
 
 // One layer of one step: T new tokens of B sequences, the sequences one after another.
@@ -98,6 +99,8 @@ class Method {
   // Whether K, V and side data of a sequence follow from its keys and values alone, so that append() may write the same
   // tokens again from a copy of them. False when they remember what queries read.
   virtual bool replays() const noexcept { return true; }
+  // Whether a row of the cache is the key and the value of a token, and lists name rows. False for short forms.
+  virtual bool rows_are_tokens() const noexcept { return true; }
   // Turns queries into the space in which this method keeps keys, in place; their products are unchanged.
   // q: [T, H, D]. Default: nothing, keys are kept as they are.
   virtual void to_cache_space(const LayerStep&, View q) const;

@@ -12,6 +12,7 @@
 #include "attention/h2o.h"
 #include "attention/layered.h"
 #include "attention/loki.h"
+#include "attention/loki_atp.h"
 #include "attention/quest.h"
 #include "attention/sparq.h"
 #include "attention/streaming.h"
@@ -26,7 +27,7 @@ struct Entry {
   std::string_view name;
   bool selective;    // has kSelectiveKeys too
   bool calibration;  // needs one
-  bool evicts;       // may follow another after '+'
+  bool follows;      // may come after '+'
   std::initializer_list<std::string_view> keys;
   Make make;
 };
@@ -45,7 +46,7 @@ const Entry kMethods[] = {
      {},
      [](const AttentionSpec&, const MethodInputs&) -> std::unique_ptr<Method> { return std::make_unique<Dense>(); }},
     {"auto", false, true, false, {"min", "prefill"}, Layered::make},
-    {"atp", false, false, false, {"form", "r", "sink", "recent", "chunk", "min"}, Atp::make},
+    {"atp", false, false, true, {"form", "r", "basis", "within", "sink", "recent", "chunk", "min"}, Atp::make},
     {"loki", true, true, false, {"form", "d", "index", "basis", "rope"}, Loki::make},
     {"h2o",
      false,
@@ -105,8 +106,8 @@ AttentionSpec parse_attention_spec(std::string_view text) {
   if (const size_t plus = text.find('+'); plus != std::string_view::npos) {
     AttentionSpec spec = parse_attention_spec(text.substr(0, plus));
     auto cache = std::make_shared<AttentionSpec>(parse_attention_spec(text.substr(plus + 1)));
-    LK_REQUIRE(find_method(cache->name).evicts && !cache->cache && !find_method(spec.name).evicts, kInvalidArgument,
-               "[attention] '{}': only one h2o can follow a method after '+'", text);
+    LK_REQUIRE(find_method(cache->name).follows && !cache->cache && spec.name != "h2o", kInvalidArgument,
+               "[attention] '{}': one h2o, or atp:form=factor, can follow a method after '+'", text);
     spec.cache = std::move(cache);
     return spec;
   }
@@ -168,6 +169,7 @@ void check_above_cache(const AttentionSpec& spec) {
 }  // namespace
 
 std::unique_ptr<Method> make_method(const AttentionSpec& spec, const MethodInputs& inputs) {
+  if (spec.cache && spec.cache->name == "atp") return LokiAtp::make(spec, inputs);
   if (spec.cache) check_above_cache(spec);
   std::unique_ptr<Method> method = find_method(spec.name).make(spec, inputs);
   return spec.cache ? H2o::make(*spec.cache, std::move(method)) : std::move(method);

@@ -1,6 +1,7 @@
 // AttentionSpec: the words that choose a method and its settings, the same in every front end:
 // "dense", "loki:k=1/16,index=bits:128". Grammar: NAME [":" KEY "=" VALUE ("," KEY "=" VALUE)*], and any of these
-// "+h2o..." for a cache of limited size that the first one reads.
+// "+h2o..." for a cache of limited size that the first one reads, or loki "+atp..." for one of old tokens in short
+// form.
 #pragma once
 
 #include <map>

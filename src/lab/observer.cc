@@ -46,7 +46,7 @@ void Observer::attend(const LayerStep& step, View q, const Selection& selection,
   out_.layers.resize(static_cast<size_t>(step.shape.layers));
   out_.heads.resize(static_cast<size_t>(step.shape.layers * step.shape.heads));
   count(step, selection);
-  if (every_ == 0) return inner_.attend(step, q, selection, out);
+  if (every_ == 0 || !inner_.rows_are_tokens()) return inner_.attend(step, q, selection, out);
   compare(step, q, selection);
   const View exact = exact_outputs(step, q);  // before attend(), which may evict
   inner_.attend(step, q, selection, out);

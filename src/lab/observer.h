@@ -56,13 +56,15 @@ struct Observation {
 
 class Observer final : public Method {
  public:
-  // Rows 0, `every`, 2 `every`, ... of each step are compared with exact top-k; 0: none. Keeps references.
+  // Rows 0, `every`, 2 `every`, ... of each step are compared with exact top-k; 0: none, as where rows are no tokens.
+  // Keeps references.
   Observer(const Method& inner, const AlwaysRead& always, int every, Observation& out)
       : inner_(inner), always_(always), every_(every), out_(out) {}
 
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
   int64_t kept(const StepEnd& end) const noexcept override { return inner_.kept(end); }
   bool replays() const noexcept override { return inner_.replays(); }
+  bool rows_are_tokens() const noexcept override { return inner_.rows_are_tokens(); }
   void to_cache_space(const LayerStep& step, View q) const override { inner_.to_cache_space(step, q); }
   void project(const LayerStep& step, View x, const Qkv& qkv) const override { inner_.project(step, x, qkv); }
   void append(const LayerStep& step, const Qkv& qkv) const override { inner_.append(step, qkv); }

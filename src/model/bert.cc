@@ -133,7 +133,8 @@ void Bert::encode(const Context& context, const Method& method, KvCache& cache, 
                                   .v = layer.value.weight,
                                   .q_bias = vector_view(layer.query.bias),
                                   .k_bias = vector_view(layer.key.bias),
-                                  .v_bias = vector_view(layer.value.bias)};
+                                  .v_bias = vector_view(layer.value.bias),
+                                  .output = layer.output.weight};
     Scratch::Frame layer_frame(context.scratch);
     attend({.context = context,
             .frame = layer_frame,

@@ -53,8 +53,8 @@ Llama::Llama(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)) {
                        .ffn_norm = floats(checkpoint_, prefix + "ffn_norm.weight", c.width),
                        .projections = {.q = matrix("attn_q.weight", query_width, c.width),
                                        .k = matrix("attn_k.weight", kv_width, c.width),
-                                       .v = matrix("attn_v.weight", kv_width, c.width)},
-                       .output = matrix("attn_output.weight", c.width, query_width),
+                                       .v = matrix("attn_v.weight", kv_width, c.width),
+                                       .output = matrix("attn_output.weight", c.width, query_width)},
                        .gate = matrix("ffn_gate.weight", c.ffn, c.width),
                        .up = matrix("ffn_up.weight", c.ffn, c.width),
                        .down = matrix("ffn_down.weight", c.width, c.ffn)});
@@ -120,7 +120,7 @@ int64_t Llama::attend(const LayerStep& step, const Method& method, const Layer& 
   const Selection selection = method.select(step, qkv.q);
   View attended = frame.take_f32({rows, s.heads, s.head_dim});
   method.attend(step, qkv.q, selection, attended);
-  matmul(step.context, {f32_view(attended.f32(), {rows, int64_t{s.heads} * s.head_dim}), layer.output, h});
+  matmul(step.context, {f32_view(attended.f32(), {rows, int64_t{s.heads} * s.head_dim}), layer.projections.output, h});
   add(step.context, {x, h});
   return selection.bytes_read(step);
 }
@@ -162,7 +162,7 @@ std::vector<std::string> Llama::describe() const {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& l = layers_[i];
     const std::pair<const char*, View> parts[] = {{"attn_q", l.projections.q}, {"attn_k", l.projections.k},
-                                                  {"attn_v", l.projections.v}, {"attn_output", l.output},
+                                                  {"attn_v", l.projections.v}, {"attn_output", l.projections.output},
                                                   {"ffn_gate", l.gate},        {"ffn_up", l.up},
                                                   {"ffn_down", l.down}};
     for (const auto& [name, view] : parts)
@@ -175,7 +175,8 @@ std::vector<std::string> Llama::describe() const {
 int64_t Llama::weight_bytes() const noexcept {
   int64_t bytes = embedding_.bytes() + (output_.data == embedding_.data ? 0 : output_.bytes());
   for (const Layer& l : layers_)
-    for (const View& w : {l.projections.q, l.projections.k, l.projections.v, l.output, l.gate, l.up, l.down})
+    for (const View& w :
+         {l.projections.q, l.projections.k, l.projections.v, l.projections.output, l.gate, l.up, l.down})
       bytes += w.bytes();
   return bytes;
 }

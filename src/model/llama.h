@@ -23,7 +23,6 @@ class Llama final : public Model {
   struct Layer {
     std::vector<float> attention_norm, ffn_norm;  // [C]
     Projections projections;
-    View output;    // [C, H * D]
     View gate, up;  // [F, C]
     View down;      // [C, F]
   };
