@@ -202,7 +202,9 @@ TEST(Atp, ShortFormsGiveRowsBack) {
       ASSERT_EQ(reader.cache().length(id), seen - old + short_rows(form, old)) << form << seen;
     }
     // 300 tokens in 5 pages; 4 first, 44 last, and 256 old ones of 16 of 192 numbers, in 2.
-    if (form == "atp:r=1/4") EXPECT_EQ(reader.cache().free_tokens(), 4096 - 2 * 64);
+    if (form == "atp:r=1/4") {
+      EXPECT_EQ(reader.cache().free_tokens(), 4096 - 2 * 64);
+    }
     reader.cache().truncate(id, 0);
     const std::vector<int32_t> tokens = random_tokens(200, 2);
     EXPECT_EQ(reader.read(id, tokens, 64), read(form + kShort, tokens, 64, DType::kF16));
@@ -236,13 +238,10 @@ TEST(LokiAtp, LimitsAreItsParts) {
   const std::string few = std::string("atp:r=1/4") + kShort, all = std::string("atp:r=all") + kShort;
   for (int page : {16, 64}) {
     Reader factor(few), both(loki + "all+" + few, DType::kF32, page), dense("dense"),
-        whole(loki + "all+" + all, DType::kF32, page), chosen(loki + "1/4"),
-        on_whole(loki + "1/4+" + all, DType::kF32, page);
+        whole(loki + "all+" + all, DType::kF32, page);
     EXPECT_EQ(both.read(both.open(), tokens, 100), factor.read(factor.open(), tokens, 100));
     const std::vector<float> exact = dense.read(dense.open(), tokens, 100);
     EXPECT_LE(largest_difference(whole.read(whole.open(), tokens, 100), exact), rounding(DType::kF32, exact));
-    EXPECT_LE(largest_difference(on_whole.read(on_whole.open(), tokens, 100), chosen.read(chosen.open(), tokens, 100)),
-              rounding(DType::kF32, exact));
   }
 }
 

@@ -241,9 +241,10 @@ void AtpFactor::fit(const Layer& layer, View y, int64_t first) const {
   if (options().rank.entropy) wanted.rank = std::min<int64_t>(entropy_rank(singular_values(stack)), stride_);
   LowRank f = truncated_svd(context, stack, wanted);
   const View fitted = f32_view(f.directions.data(), {f.rank, numbers_});
-  if (f.rank > 0 && old > 0 && first > 0) {
-    const View turn = frame.take_f32({f.rank, old});
-    matmul(context, {fitted, directions, turn});
+  if (f.rank > 0 && first > 0) {
+    const View turn = frame.take_f32({f.rank, std::max<int64_t>(old, 1)});
+    if (old > 0) matmul(context, {fitted, directions, turn});
+    if (old == 0) std::fill_n(turn.f32(), f.rank, 0.f);  // older tokens are all the mean
     turn_old(layer, first, turn);
   }
   for (int64_t t = 0; t < y.rows(); ++t) layer.z.write(first + t, f.coefficients.data() + (old + t) * f.rank, f.rank);

@@ -12,7 +12,8 @@
 namespace lowkey {
 namespace {
 
-constexpr double kLeast = 1e-4;  // of a block's mean eigenvalue: smaller ones are raised to it
+constexpr double kLeast = 1e-4;     // of a block's mean eigenvalue: smaller ones are raised to it
+constexpr double kKeysShare = 0.5;  // of what follows for keys from values about their mean: measured, see atp.md
 constexpr int64_t kColumnsAtATime = 512;
 using Moment = std::vector<double>;  // [D, D]
 
@@ -140,7 +141,8 @@ MetricRoots output_metric(const LayerStep& step, View y, const float* mean) {
     Moment covariance(static_cast<size_t>(dim * dim), 0.0);
     add_products(step.context, centred_across(frame, y, mean, (heads + h) * dim, dim),
                  1.0 / static_cast<double>(y.rows()), covariance);
-    const double moved = size * trace_of_product(covariance, values[static_cast<size_t>(h)]) / static_cast<double>(dim);
+    const double moved =
+        kKeysShare * size * trace_of_product(covariance, values[static_cast<size_t>(h)]) / static_cast<double>(dim);
     for (double& m : blocks[static_cast<size_t>(h)]) m *= moved;
   }
   blocks.insert(blocks.end(), values.begin(), values.end());

@@ -3,7 +3,8 @@
 //   values  Wo^T Wo, the mean of the group's heads: a value's error goes through the output projection
 //   keys    an error of a score moves the output by its part of Wo (v - mean v): E |Wo (v - mean v)|^2 / D times the
 //           second moment of queries, Wq Wq^T for inputs that are alike in all directions, and alike in the two numbers
-//           of a rotary pair, as distances to the queries are many
+//           of a rotary pair, as distances to the queries are many. Half of that: what a row attends to is nearer to
+//           what it gets than values are to their mean
 // It follows from the weights and from the first tokens that are shortened.
 #pragma once
 

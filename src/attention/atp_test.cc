@@ -9,6 +9,7 @@
 
 #include "attention/atp_metric.h"
 #include "attention/atp_packed.h"
+#include "attention/calibration_cases.h"
 #include "attention/spec.h"
 #include "kv/cache.h"
 #include "linalg/cluster_rows.h"
@@ -28,6 +29,11 @@ Floats noise(int64_t count, unsigned seed, float scale) {
   Floats x(static_cast<size_t>(count));
   for (float& value : x) value = normal(random);
   return x;
+}
+
+std::shared_ptr<const Calibration> calibration() {
+  static const auto fitted = std::make_shared<const Calibration>(fit_world(KeyWorld(1, kKvHeads, kDim, 500), {}));
+  return fitted;
 }
 
 // Inputs, and what the layer makes of them.
@@ -56,15 +62,18 @@ struct Layer {
   void run(const std::string& spec, int chunk, bool causal = true) {
     const AttentionShape shape{
         .layers = 1, .heads = kHeads, .kv_heads = kKvHeads, .head_dim = kDim, .width = kWidth, .causal = causal};
-    const auto method = make_method(parse_attention_spec(spec), {.shape = shape});
+    const bool loki = spec.starts_with("loki");
+    const auto method =
+        make_method(parse_attention_spec(spec), {.shape = shape, .calibration = loki ? calibration() : nullptr});
+    const int page_tokens = loki ? 64 : 32;
     const Context context(1);
     KvCache cache({.layers = 1,
                    .kv_heads = kKvHeads,
                    .head_dim = kDim,
                    .dtype = DType::kF32,
-                   .page_tokens = 32,
+                   .page_tokens = page_tokens,
                    .max_tokens = 512,
-                   .plane_bytes = method->planes(shape, DType::kF32, 32)});
+                   .plane_bytes = method->planes(shape, DType::kF32, page_tokens)});
     const auto id = cache.open();
     Floats frequency(kDim / 2);
     for (size_t i = 0; i < frequency.size(); ++i) frequency[i] = static_cast<float>(std::pow(100, -2.0 * i / kDim));
@@ -212,6 +221,21 @@ TEST(AtpFactor, WhatItLosesIsMeasuredWhereItIsTold) {
   };
   EXPECT_GT(lost(output), 0);
   EXPECT_LT(lost(output), 0.9 * lost(energy));
+}
+
+TEST(LokiAtp, OfTheInputsRankIsLoki) {
+  const std::string loki = "loki:index=bits:32,k=1/8,sink=2,recent=10,min=60,prefill=all";
+  Layer chosen, both, dense;
+  chosen.run(loki, 50);
+  both.run(loki + "+atp:r=all,min=0,sink=2,recent=10,chunk=20", 37);
+  dense.run("dense", 50);
+  double error = 0;
+  for (size_t i = 0; i < dense.out.size(); ++i) error = std::max(error, std::abs(double{chosen.out[i]} - dense.out[i]));
+  EXPECT_GT(error, 100 * kRounding);
+  expect_outputs(both, kRounding, [&](int t, int h) {
+    const float* row = chosen.out.data() + (t * kHeads + h) * kDim;
+    return std::vector<double>(row, row + kDim);
+  });
 }
 
 TEST(AtpMetric, RootsAreEachOthersInverse) {
