@@ -113,6 +113,7 @@ void run_model_bench(ModelBenchOptions& o, const char* what) {
   }
   const nlohmann::json all{{"bench", what},
                            {"model", o.common.model},
+                           {"machine", machine_name()},
                            {"isa", name(active_isa())},
                            {"threads", context->threads.count()},
                            {"kv_type", o.common.kv_type},

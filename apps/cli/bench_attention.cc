@@ -117,6 +117,7 @@ void run(AttentionBenchOptions& o) {
                      {"kv_heads", o.bench.kv_heads},
                      {"head_dim", o.bench.head_dim},
                      {"kv_type", o.common.kv_type},
+                     {"machine", machine_name()},
                      {"isa", name(active_isa())},
                      {"threads", context->threads.count()},
                      {"results", nlohmann::json::array()}};

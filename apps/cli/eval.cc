@@ -124,6 +124,7 @@ nlohmann::json facts_of(const EvalOptions& o, const Model& model, const std::str
   return {{"model", o.common.model},
           {"text", text},
           {"kv_type", o.common.kv_type},
+          {"machine", machine_name()},
           {"isa", name(active_isa())},
           {"threads", threads},
           {"shape", {{"layers", s.layers}, {"heads", s.heads}, {"kv_heads", s.kv_heads}, {"head_dim", s.head_dim}}}};

@@ -82,9 +82,9 @@ void print_row(const std::string& spec, size_t width, const nlohmann::json& r) {
         p["low"].is_null() ? "-" : fmt::format("[{:.3f},{:.3f}]", p["low"].get<double>(), p["high"].get<double>());
     return fmt::format("{:>6.4f} {:>13}", r[key].get<double>(), interval);
   };
-  fmt::print("{:<{}}  {:>5}  {}  {:>20}  {}  {:>7.1f}\n", spec, width, r["items"].get<int>(), part("accuracy"),
-             r.contains("accuracy_by_byte") ? part("accuracy_by_byte") : "-", part("as_dense"),
-             r["seconds"].get<double>());
+  const std::string by_byte = r.contains("accuracy_by_byte") ? part("accuracy_by_byte") + "  " : "";
+  fmt::print("{:<{}}  {:>5}  {}  {}{}  {:>7.1f}\n", spec, width, r["items"].get<int>(), part("accuracy"), by_byte,
+             part("as_dense"), r["seconds"].get<double>());
 }
 
 nlohmann::json eval_items(const Evaluation& e, const char* task, bool choices) {
@@ -92,8 +92,8 @@ nlohmann::json eval_items(const Evaluation& e, const char* task, bool choices) {
   const Results results = measure(e, task, items);
   nlohmann::json json{{"data", e.options.data}, {"items", items.size()}, {"results", nlohmann::json::array()}};
   if (!e.options.common.json)
-    fmt::print("\n{:<{}}  {:>5}  {:<20}  {:<20}  {:<20}  {:>7}\n", task, e.name_width(), "items", "right, 95 %",
-               "by byte, 95 %", "as dense, 95 %", "s");
+    fmt::print("\n{:<{}}  {:>5}  {:<20}  {}{:<20}  {:>7}\n", task, e.name_width(), "items", "right, 95 %",
+               choices ? fmt::format("{:<20}  ", "by byte, 95 %") : "", "as dense, 95 %", "s");
   for (size_t m = 0; m < results.size(); ++m) {
     if (results[m].empty()) continue;  // interrupted
     nlohmann::json result = summary(results[m], results[0], items);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <thread>
 
 #include "base/error.h"
 #include "base/isa.h"
@@ -78,6 +79,15 @@ std::string prompt_text(const PromptOptions& options) {
   text += options.text;
   LK_REQUIRE(!text.empty(), kInvalidArgument, "no text: give -p TEXT, -f FILE or both");
   return text;
+}
+
+std::string machine_name() {
+  const std::string cores = std::to_string(std::thread::hardware_concurrency()) + " cores";
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (const size_t colon = line.find(": "); line.starts_with("model name") && colon != std::string::npos)
+      return line.substr(colon + 2) + ", " + cores;
+  return cores;
 }
 
 int64_t peak_resident_bytes() {

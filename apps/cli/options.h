@@ -42,5 +42,6 @@ std::string read_whole(const std::string& path);  // "-": stdin
 void write_whole(const std::string& path, std::string_view text);
 
 int64_t peak_resident_bytes();
+std::string machine_name();  // "AMD EPYC, 2 cores", for results; without the first part where nobody says it
 
 }  // namespace lowkey::cli

@@ -48,7 +48,7 @@ std::string interval(const Estimate& e) { return fmt::format("{:+.2f} [{:+.2f}, 
 class Printer {
  public:
   explicit Printer(const TuneResult& r) : dense_(r.uniform[0]), timed_(dense_.seconds > 0) {
-    for (const std::string& c : r.candidates) width_ = std::max(width_, c.size());
+    for (const std::string& c : r.candidates) width_ = std::max(width_, c.size() + 2);  // with a mark
   }
 
   void heading(const std::string& what) const {
@@ -159,7 +159,7 @@ void run(Options& o) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   nlohmann::json json = to_json(result, o.tune);
   json["file"] = out.string(), json["seconds"] = seconds, json["text"] = o.text, json["model"] = o.common.model;
-  json["isa"] = name(active_isa()), json["threads"] = context->threads.count();
+  json["machine"] = machine_name(), json["isa"] = name(active_isa()), json["threads"] = context->threads.count();
   const std::string dumped = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
   if (!o.json_file.empty()) write_whole(o.json_file, dumped + "\n");
   if (o.common.json) {

@@ -264,6 +264,12 @@ TEST(Report, WrongProfilesAreRefused) {
   expect_refused(all.dump(), "'layers' is not an array of texts");
 }
 
+TEST(Report, RunsOfDifferentBenchesNeedNoNames) {
+  const json data = data_of(page_of({{"layer", kBench}, {"model", R"({"bench": "decode", "results": [
+    {"attention": "dense", "depth": 4096, "tokens_per_second": 20}]})"}}));
+  EXPECT_EQ(chart_named(data, "One layer, one token")["series"][0]["label"], "dense");
+}
+
 TEST(Report, MemoryStandsBesideSpeed) {
   const std::string page = still(page_of({{"decode", R"({"bench": "decode", "results": [{"attention": "dense",
     "depth": 4096, "tokens_per_second": 20, "slowest_tokens_per_second": 18.5, "fastest_tokens_per_second": 21,
