@@ -292,9 +292,10 @@ void AtpFactor::read(const LayerStep& step, const Piece& piece) const {
 namespace {
 
 // Room in scratch for so many rows of K and V, as pages.
-KvPages scratch_pages(Scratch::Frame& frame, const KvPages& like, int64_t length) {
+KvPages scratch_pages(Scratch::Frame& frame, const KvPages& like, int64_t length, int heads) {
   KvPages kv = like;
   kv.length = length;
+  kv.kv_heads = heads;
   const int64_t pages = (length + kv.page_tokens - 1) / kv.page_tokens;
   auto* table = frame.take<int32_t>(pages);
   std::iota(table, table + pages, 0);
@@ -306,46 +307,54 @@ KvPages scratch_pages(Scratch::Frame& frame, const KvPages& like, int64_t length
 
 }  // namespace
 
-// With a row of K and V for each token.
+// With a row of K and V for each token, a KV head at a time.
 void AtpFactor::read_all(const Layer& layer, const Piece& piece) const {
   if (piece.shortened == 0) return Atp::read(layer.step, piece);
-  const int64_t gone = removed(piece.shortened);
+  const int64_t sink = options().sink, gone = removed(piece.shortened), rows = piece.q.dim(0);
+  const int64_t heads = layer.step.shape.heads, group = heads / layer.step.shape.kv_heads;
   Scratch::Frame frame(layer.step.context.scratch);
-  Piece whole = piece;
-  const KvPages kv = whole.kv = scratch_pages(frame, piece.kv, piece.kv.length + gone);
+  const KvPages kv = scratch_pages(frame, piece.kv, piece.kv.length + gone, 1);
+  const View q = frame.take_f32({rows, group, dim_}), out = frame.take_f32({rows, group, dim_});
   const auto bytes = static_cast<size_t>(kv.token_bytes());
-  for (int head = 0; head < kv.kv_heads; ++head) {
-    for (int64_t t = 0; t < options().sink; ++t) std::memcpy(kv.token(head, t), piece.kv.token(head, t), bytes);
+  for (int head = 0; head < layer.step.shape.kv_heads; ++head) {
+    for (int64_t t = 0; t < sink; ++t) std::memcpy(kv.token(0, t), piece.kv.token(head, t), bytes);
+    rebuild(layer, head, kv, piece.shortened - sink);
     for (int64_t t = piece.shortened; t < kv.length; ++t)
-      std::memcpy(kv.token(head, t), piece.kv.token(head, t - gone), bytes);
+      std::memcpy(kv.token(0, t), piece.kv.token(head, t - gone), bytes);
+    const auto own = [&](View x, int64_t i) { return x.f32() + (i * heads + head * group) * dim_; };
+    for (int64_t i = 0; i < rows; ++i) std::copy_n(own(piece.q, i), group * dim_, q.f32() + i * group * dim_);
+    Atp::read(layer.step, {.kv = kv, .q = q, .out = out, .shortened = piece.shortened});
+    for (int64_t i = 0; i < rows; ++i) std::copy_n(out.f32() + i * group * dim_, group * dim_, own(piece.out, i));
   }
-  rebuild(layer, kv, piece.shortened - options().sink);
-  Atp::read(layer.step, whole);
 }
 
-// K and V of the old tokens into their rows of `kv`.
-void AtpFactor::rebuild(const Layer& layer, const KvPages& kv, int64_t old) const {
+// One head's K and V of the old tokens into their rows of `kv`, which has one head.
+void AtpFactor::rebuild(const Layer& layer, int head, const KvPages& kv, int64_t old) const {
   const LayerStep& step = layer.step;
-  const int64_t sink = options().sink, heads = step.shape.kv_heads, half = numbers_ / 2, rank = layer.state.rank;
+  const int64_t sink = options().sink, rank = layer.state.rank;
   for (int64_t from = 0; from < old; from += kRowsAtATime) {
     const int64_t count = std::min(kRowsAtATime, old - from);
-    Scratch::Frame piece(step.context.scratch);
-    const View z = piece.take_f32({count, rank});
-    const View k = piece.take_f32({count, heads, dim_}), v = piece.take_f32({count, heads, dim_});
+    Scratch::Frame frame(step.context.scratch);
+    const View z = frame.take_f32({count, rank});
+    const View k = frame.take_f32({count, 1, dim_}), v = frame.take_f32({count, 1, dim_});
+    auto* positions = frame.take<int32_t>(count);
+    std::iota(positions, positions + count, static_cast<int32_t>(sink + from));
     step.context.threads.split(count, 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t t = begin; t < end; ++t) layer.z.read(from + t, z.f32_row(t), rank);
     });
-    expand(layer, z, 0, k);
-    expand(layer, z, half, v);
-    if (step.inverse_frequency) {
-      auto* positions = piece.take<int32_t>(count);
-      std::iota(positions, positions + count, static_cast<int32_t>(sink + from));
-      rope(step.context, {k, {positions, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout});
-    }
+    make(layer, head, z, {positions, static_cast<size_t>(count)}, k, v);
     KvPages rows = kv;
     rows.length = sink + from + count;
     kv_append(step.context, {k, v, rows});
   }
+}
+
+// k, v: out [n, 1, D] of one head, from z [n, R].
+void AtpFactor::make(const Layer& layer, int head, View z, std::span<const int32_t> positions, View k, View v) const {
+  expand(layer, z, head * dim_, k);
+  expand(layer, z, numbers_ / 2 + head * dim_, v);
+  if (layer.step.inverse_frequency)
+    rope(layer.step.context, {k, positions, layer.step.inverse_frequency, layer.step.rope_layout});
 }
 
 // Row by row, with a row of K and V for each token of its lists.
@@ -357,7 +366,7 @@ void AtpFactor::read_lists(const Layer& layer, const Piece& piece) const {
     int64_t most = 0;
     for (const TokenList& list : lists) most = std::max(most, list.count);
     Scratch::Frame frame(layer.step.context.scratch);
-    const KvPages kv = scratch_pages(frame, piece.kv, most);
+    const KvPages kv = scratch_pages(frame, piece.kv, most, heads);
     auto* in_order = frame.take<int32_t>(most);
     std::iota(in_order, in_order + most, 0);
     auto* read = frame.take<TokenList>(heads);
@@ -375,7 +384,7 @@ void AtpFactor::read_lists(const Layer& layer, const Piece& piece) const {
 void AtpFactor::fetch(const Layer& layer, const Piece& piece, int head, const TokenList& list,
                       const KvPages& to) const {
   const LayerStep& step = layer.step;
-  const int64_t sink = options().sink, gone = removed(piece.shortened), half = numbers_ / 2, rank = layer.state.rank;
+  const int64_t sink = options().sink, gone = removed(piece.shortened), rank = layer.state.rank;
   const auto bytes = static_cast<size_t>(to.token_bytes());
   Scratch::Frame frame(step.context.scratch);
   auto *places = frame.take<int32_t>(list.count), *positions = frame.take<int32_t>(list.count);
@@ -392,10 +401,7 @@ void AtpFactor::fetch(const Layer& layer, const Piece& piece, int head, const To
   const View z = frame.take_f32({count, rank}), k = frame.take_f32({count, 1, dim_}),
              v = frame.take_f32({count, 1, dim_});
   for (int64_t i = 0; i < count; ++i) layer.z.read(positions[i] - sink, z.f32_row(i), rank);
-  expand(layer, z, head * dim_, k);
-  expand(layer, z, half + head * dim_, v);
-  if (step.inverse_frequency)
-    rope(step.context, {k, {positions, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout});
+  make(layer, head, z, {positions, static_cast<size_t>(count)}, k, v);
   for (int64_t i = 0; i < count; ++i) {
     std::byte* row = to.token(head, places[i]);
     quantize_row(to.dtype, k.f32() + i * dim_, row, dim_);

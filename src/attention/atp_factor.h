@@ -46,9 +46,10 @@ class AtpFactor final : public Atp {
   void fit(const Layer&, View y, int64_t first) const;
   void turn_old(const Layer&, int64_t count, View turn) const;
   void read_all(const Layer&, const Piece&) const;
-  void rebuild(const Layer&, const KvPages&, int64_t old) const;
+  void rebuild(const Layer&, int head, const KvPages&, int64_t old) const;
   void read_lists(const Layer&, const Piece&) const;
   void fetch(const Layer&, const Piece&, int head, const TokenList&, const KvPages& to) const;
+  void make(const Layer&, int head, View z, std::span<const int32_t> positions, View k, View v) const;
   void expand(const Layer&, View z, int64_t begin, View out) const;
 
   int64_t numbers_;  // N
