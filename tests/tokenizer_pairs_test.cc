@@ -1,5 +1,6 @@
-// Texts and ids that others made: llama.cpp's pairs for GPT-2, Llama-3 and BERT, and strings of Hugging Face
+// Texts and ids that others made: llama.cpp's pairs for several vocabularies, and strings of Hugging Face
 // tokenizers.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -73,6 +74,24 @@ TEST(TokenizerPairs, BertFromVocabularyAlone) {
   EXPECT_EQ(tokenizer.vocabulary_size(), 30522);
   EXPECT_EQ(tokenizer.encode("Hello"), (std::vector<int32_t>{101, 7592, 102}));
   expect_pairs(tokenizer, kShared / "tokenizers/llama.cpp/ggml-vocab-bert-bge.gguf");
+}
+
+TEST(TokenizerPairs, OfGgufFiles) {
+  for (const char* name : {"llama-spm", "phi-3", "bert-bge", "starcoder"}) {
+    SCOPED_TRACE(name);
+    const fs::path vocabulary = kShared / "tokenizers/llama.cpp" / fmt::format("ggml-vocab-{}.gguf", name);
+    if (!fs::exists(vocabulary)) GTEST_SKIP() << vocabulary.string() << " is not here";
+    expect_pairs(load_tokenizer(vocabulary), vocabulary);
+  }
+}
+
+TEST(TokenizerPairs, Llama2FromTokenizerModel) {
+  const fs::path folder = kShared / "tokenizers/llama2";
+  if (!fs::exists(folder)) GTEST_SKIP() << folder.string() << " is not here";
+  const Tokenizer tokenizer = load_tokenizer(folder);
+  EXPECT_EQ(tokenizer.vocabulary_size(), 32000);
+  EXPECT_EQ(tokenizer.encode("Hello"), (std::vector<int32_t>{1, 15043}));
+  expect_pairs(tokenizer, kShared / "tokenizers/llama.cpp/ggml-vocab-llama-spm.gguf");
 }
 
 // Made by tools/compare_tokenizers.py --fixture, as the next: words at the limit of length, accents, ideographs.

@@ -5,12 +5,15 @@
   compare_tokenizers.py --binary build/tests/tokenize_lines --classes            letter / number / space of all code points
   compare_tokenizers.py --binary build/tests/tokenize_lines --bert-classes       what BERT's rules make of all code points
   compare_tokenizers.py --binary build/tests/tokenize_lines VOCAB_TXT            a WordPiece vocabulary, a token a line
+  compare_tokenizers.py --binary build/tests/tokenize_lines TOKENIZER_MODEL      by SentencePiece
   compare_tokenizers.py --as-qwen2 OUT.json TOKENIZER_JSON                       the same vocabulary, Qwen2's rules
+  compare_tokenizers.py --as llama2 OUT.json TOKENIZER_MODEL                     a tokenizer.json with the rules of Llama-2,
+                                                                                 gemma, mistral (Metaspace) or phi3
   compare_tokenizers.py --fixture tests/data/tokenizer.json TOKENIZER_JSON       strings and ids for the C++ test
 
 The strings mix control characters, emoji sequences, CJK, jamo, combining marks, digits of many scripts, runs of white
 space, contractions in odd case, special tokens, unassigned code points and, for the way back only, invalid bytes.
-Needs `pip install tokenizers`. Exit code 1 when anything differs.
+Needs `pip install tokenizers sentencepiece`. Exit code 1 when anything differs.
 """
 import argparse
 import json
@@ -18,8 +21,10 @@ import random
 import struct
 import subprocess
 import sys
+import types
 import unicodedata
 
+import sentencepiece
 from tokenizers import BertWordPieceTokenizer, Regex, Tokenizer, normalizers, pre_tokenizers
 
 SCALARS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
@@ -119,9 +124,22 @@ class Strings:
         return bytes(data)
 
 
-def run_lowkey(binary, model, texts):
+class SentencePiece:
+    """A tokenizer.model with the face of Hugging Face's class."""
+
+    def __init__(self, path):
+        self.processor = sentencepiece.SentencePieceProcessor(model_file=path)
+
+    def encode(self, text, add_special_tokens=False):
+        return types.SimpleNamespace(ids=self.processor.encode(text))
+
+    def encode_batch(self, texts, add_special_tokens=False):
+        return [self.encode(text) for text in texts]
+
+
+def run_lowkey(binary, model, texts, special=True):
     data = b"".join(struct.pack("<I", len(text)) + text for text in texts)
-    run = subprocess.run([binary, model], input=data, capture_output=True)
+    run = subprocess.run([binary, model] + ([] if special else ["--no-special"]), input=data, capture_output=True)
     if run.returncode:
         sys.exit(f"{model}: {run.stderr.decode().strip()}")
     return [[int(word) for word in line.split()] for line in run.stdout.decode().split("\n")[:-1]]
@@ -129,6 +147,8 @@ def run_lowkey(binary, model, texts):
 
 def load(path):
     """A tokenizer.json or a vocab.txt of BERT, and the strings to try it on: its maker and the special tokens in them."""
+    if path.endswith(".model"):
+        return SentencePiece(path), ["<s>", "</s>", "<unk>", "<0x41>"], False
     if path.endswith(".txt"):
         tokenizer = BertWordPieceTokenizer(path)
         return tokenizer, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], True
@@ -151,13 +171,14 @@ def compare(binary, path, count, seed):
     strings = make_strings(seed, specials, wordpiece)
     texts = [strings.make(12) for _ in range(count)]
     expected = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    actual = run_lowkey(binary, path, [text.encode() for text in texts])
+    special = not path.endswith(".model")  # SentencePiece takes control tokens in a text for text
+    actual = run_lowkey(binary, path, [text.encode() for text in texts], special)
     different = [i for i in range(count) if expected[i] != actual[i]]
     print(f"{path}: {count} strings, {sum(map(len, expected))} ids, {len(different)} different")
     for i in different[:5]:
         print(f"  {texts[i]!r}\n    expected {expected[i]}\n    actual   {actual[i]}")
     damaged = [strings.damage(text) for text in texts]
-    run_lowkey(binary, path, damaged)
+    run_lowkey(binary, path, damaged, special)
     print(f"{path}: {count} strings with invalid bytes, {'no crash' if wordpiece else 'all come back'}")
     return not different
 
@@ -206,6 +227,36 @@ def write_as_qwen2(path, out):
     json.dump(document, open(out, "w"))
 
 
+def write_as_sentencepiece(kind, path, out):
+    """What Hugging Face's converters make of a tokenizer.model of BPE: a merge for each cut of a piece, ranked by score."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=path)
+    pieces = [processor.id_to_piece(i) for i in range(processor.vocab_size())]
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    merges = sorted((-processor.get_score(i), ids[piece[:cut]], ids[piece[cut:]])
+                    for i, piece in enumerate(pieces) for cut in range(1, len(piece))
+                    if not processor.is_control(i) and not processor.is_byte(i) and piece[:cut] in ids and piece[cut:] in ids)
+    prepend, replace = {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    added = [{"id": i, "content": pieces[i], "special": True, "normalized": False, "lstrip": False, "rstrip": False,
+              "single_word": False} for i in range(3)]
+    if kind == "phi3":
+        added += [{"id": len(pieces) + i, "content": word, "special": i < 2, "normalized": i == 2, "lstrip": i == 1,
+                   "rstrip": i == 0, "single_word": i == 2} for i, word in enumerate(["<|end|>", "<|user|>", "zqz"])]
+    document = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
+        "normalizer": {"llama2": {"type": "Sequence", "normalizers": [prepend, replace]}, "gemma": replace, "mistral": None,
+                       "phi3": {"type": "Sequence", "normalizers": [prepend, replace]}}[kind],
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+        if kind == "mistral" else {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious",
+                                   "invert": False} if kind == "gemma" else None,
+        "post_processor": None,
+        "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                                                     {"type": "ByteFallback"}, {"type": "Fuse"}]},
+        "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
+                  "vocab": ids, "merges": [[pieces[left], pieces[right]] for _, left, right in merges]}}
+    json.dump(document, open(out, "w"))
+
+
 def write_fixture(path, out, seed):
     tokenizer, specials, wordpiece = load(path)
     strings = make_strings(seed, specials, wordpiece)
@@ -224,10 +275,13 @@ def main():
     parser.add_argument("--classes", action="store_true")
     parser.add_argument("--bert-classes", action="store_true")
     parser.add_argument("--as-qwen2", metavar="OUT")
+    parser.add_argument("--as", dest="kind", nargs=2, metavar=("KIND", "OUT"))
     parser.add_argument("--fixture", metavar="OUT")
     args = parser.parse_args()
     if args.as_qwen2:
         return write_as_qwen2(args.tokenizers[0], args.as_qwen2)
+    if args.kind:
+        return write_as_sentencepiece(args.kind[0], args.tokenizers[0], args.kind[1])
     if args.fixture:
         return write_fixture(args.tokenizers[0], args.fixture, args.seed)
     good = compare_classes(args.binary) if args.classes else True

@@ -5,11 +5,11 @@
 set -eu
 seconds=${1:-60}
 cd "$(dirname "$0")/.."
-targets="gguf safetensors tokenizer"
+targets="gguf safetensors tokenizer sentencepiece chat_template regex"
 
 mkdir -p build
 cmake --preset fuzz >build/fuzz-configure.log 2>&1 || { cat build/fuzz-configure.log; exit 1; }
-ninja -C build/fuzz fuzz_seeds fuzz_gguf fuzz_safetensors fuzz_tokenizer
+ninja -C build/fuzz fuzz_seeds $(for target in $targets; do echo "fuzz_$target"; done)
 build/fuzz/tests/fuzz/fuzz_seeds build/fuzz/seeds
 
 # The corpus grows from run to run in a folder of its own; the seeds stay as they are.

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/error.h"
 #include "base/printable.h"
 #include "model/tokenizer_loader.h"
+#include "text/pretokenizer_names.h"
 
 namespace lowkey {
 namespace {
@@ -31,21 +33,58 @@ uint32_t file_type(DType weights) {
   }
 }
 
-// llama.cpp's word for the way text is cut into pieces. Its "smaug-bpe" is "llama-bpe" without ignore_merges.
+// llama.cpp's word for the way text is cut into pieces. Throws kUnsupported when it has none.
 std::string pretokenizer_name(const TokenizerSpec& spec) {
-  switch (spec.pretokenizer) {
-    case Pretokenizer::kLlama3:
-      return spec.ignore_merges ? "llama-bpe" : "smaug-bpe";
-    case Pretokenizer::kQwen2:
-      return "qwen2";
-    case Pretokenizer::kGpt2:
-      break;
+  std::string_view found;
+  for (const NamedPretokenizer& known : named_pretokenizers()) {
+    const bool same = known.kind == spec.pretokenizer && known.ignore_merges == spec.ignore_merges &&
+                      std::equal(known.splits.begin(), known.splits.end(), spec.splits.begin(), spec.splits.end());
+    if (same && known.nfc == spec.nfc) return std::string(known.name);
+    if (same && found.empty()) found = known.name;
   }
-  return "gpt-2";
+  if (!found.empty()) return std::string(found);
+  throw Error(ErrorKind::kUnsupported,
+              fmt::format("[tokenizer] {}: its pre-tokenizer has no name in GGUF, must be one of the known ones",
+                          printable(spec.source, 300)));
 }
 
 // tokenizer.ggml.token_type of each id.
-enum TokenType : int32_t { kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5 };
+enum TokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+
+bool is_byte_token(std::string_view token) { return token.size() == 6 && token.starts_with("<0x") && token[5] == '>'; }
+
+// [V]. Where merges say what joins, the earlier merge makes the piece of the higher score, as SentencePiece's trainer
+// has it.
+std::vector<float> scores(const TokenizerSpec& spec, size_t size) {
+  std::vector<float> scores = spec.sentencepiece->scores;
+  scores.resize(size);
+  if (spec.merges.empty()) return scores;
+  std::unordered_map<std::string, float> by_piece;
+  for (size_t i = 0; i < spec.merges.size(); ++i) {
+    std::string piece = spec.merges[i];
+    piece.erase(piece.find(' '), 1);
+    by_piece.emplace(std::move(piece), -static_cast<float>(i));
+  }
+  const float worst = -static_cast<float>(spec.merges.size());
+  for (size_t id = 0; id < spec.tokens.size(); ++id) {
+    const auto found = by_piece.find(spec.tokens[id]);
+    scores[id] = found == by_piece.end() ? worst : found->second;
+  }
+  return scores;
+}
+
+void set_sentencepiece(GgufWriter& writer, const TokenizerSpec& spec, std::vector<int32_t>* types) {
+  for (size_t id = 0; id < spec.tokens.size(); ++id)
+    if ((*types)[id] == kNormal && spec.sentencepiece->byte_fallback && is_byte_token(spec.tokens[id]))
+      (*types)[id] = kByte;
+  if (const int32_t unknown = spec.sentencepiece->unknown; unknown >= 0) (*types)[unknown] = kUnknown;
+  writer.set("tokenizer.ggml.model", "llama");
+  writer.set("tokenizer.ggml.pre", "default");
+  writer.set("tokenizer.ggml.scores", scores(spec, types->size()));
+  const bool space = spec.sentencepiece->prefix != SentencePieceRules::Prefix::kNever;
+  writer.set("tokenizer.ggml.add_space_prefix", space);
+  writer.set("tokenizer.ggml.add_eos_token", spec.add_eos);
+}
 
 void set_id(GgufWriter& writer, const std::string& key, int32_t id) {
   if (id >= 0) writer.set(fmt::format("tokenizer.ggml.{}", key), static_cast<uint32_t>(id));
@@ -93,17 +132,23 @@ void set_tokenizer(GgufWriter& writer, const TokenizerSpec& spec, int vocabulary
   for (size_t id = 0; id < size; ++id)
     if (tokens[id].empty()) tokens[id] = fmt::format("[PAD{}]", id), types[id] = kUnused;
 
-  writer.set("tokenizer.ggml.model", "gpt2");
-  writer.set("tokenizer.ggml.pre", pretokenizer_name(spec));
+  if (spec.sentencepiece) {
+    set_sentencepiece(writer, spec, &types);
+    set_id(writer, "unknown_token_id", spec.sentencepiece->unknown);
+  } else {
+    writer.set("tokenizer.ggml.model", "gpt2");
+    writer.set("tokenizer.ggml.pre", pretokenizer_name(spec));
+    writer.set("tokenizer.ggml.merges", spec.merges);
+    if (spec.add_prefix_space) writer.set("tokenizer.ggml.add_space_prefix", true);
+  }
   writer.set("tokenizer.ggml.tokens", tokens);
   writer.set("tokenizer.ggml.token_type", types);
-  writer.set("tokenizer.ggml.merges", spec.merges);
+  if (!spec.chat_template.empty()) writer.set("tokenizer.chat_template", spec.chat_template);
   set_id(writer, "bos_token_id", spec.bos);
   set_id(writer, "eos_token_id", spec.eos);
   const auto turn = std::find_if(spec.end_ids.begin(), spec.end_ids.end(), [&](int32_t id) { return id != spec.eos; });
   if (turn != spec.end_ids.end()) set_id(writer, "eot_token_id", *turn);
   writer.set("tokenizer.ggml.add_bos_token", spec.add_bos);
-  if (spec.add_prefix_space) writer.set("tokenizer.ggml.add_space_prefix", true);
 }
 
 void set_metadata(GgufWriter& writer, const LlamaConfig& config, const fs::path& folder, DType weights) {

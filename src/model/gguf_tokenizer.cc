@@ -15,18 +15,23 @@ TokenizerSpec tokenizer_spec(const Gguf& gguf) {
   fields.source = gguf.path();
   fields.model = gguf.text("tokenizer.ggml.model", "");
   fields.pre = gguf.text("tokenizer.ggml.pre", "");
-  // Other kinds have other keys: make_gguf_spec names the kind.
-  if (fields.model != "gpt2") return make_gguf_spec(std::move(fields));
+  if (fields.model != "gpt2" && fields.model != "llama" && fields.model != "bert")
+    return make_gguf_spec(std::move(fields));  // which names the kind; others have other keys
   fields.tokens = texts("tokenizer.ggml.tokens");
-  fields.merges = texts("tokenizer.ggml.merges");
+  if (fields.model == "gpt2") fields.merges = texts("tokenizer.ggml.merges");
+  fields.scores = gguf.numbers("tokenizer.ggml.scores");
   fields.token_type = gguf.integers("tokenizer.ggml.token_type");
-  fields.bos = gguf.integer("tokenizer.ggml.bos_token_id", -1);
-  fields.eos = gguf.integer("tokenizer.ggml.eos_token_id", -1);
-  fields.eot = gguf.integer("tokenizer.ggml.eot_token_id", -1);
-  fields.eom = gguf.integer("tokenizer.ggml.eom_token_id", -1);
-  if (gguf.value("tokenizer.ggml.add_bos_token") != nullptr)
-    fields.add_bos = gguf.boolean("tokenizer.ggml.add_bos_token", false);
-  fields.add_space_prefix = gguf.boolean("tokenizer.ggml.add_space_prefix", false);
+  const auto id = [&](const char* name) { return gguf.integer(fmt::format("tokenizer.ggml.{}_token_id", name), -1); };
+  fields.bos = id("bos"), fields.eos = id("eos"), fields.eot = id("eot"), fields.eom = id("eom");
+  fields.unknown = id("unknown"), fields.cls = id("cls"), fields.separator = id("seperator");
+  const auto flag = [&](const char* name) {
+    const std::string key = fmt::format("tokenizer.ggml.{}", name);
+    return gguf.value(key) == nullptr ? std::nullopt : std::optional(gguf.boolean(key, false));
+  };
+  fields.add_bos = flag("add_bos_token"), fields.add_eos = flag("add_eos_token");
+  fields.add_space_prefix = flag("add_space_prefix");
+  fields.name = gguf.text("general.name", "");
+  fields.chat_template = gguf.text("tokenizer.chat_template", "");
   return make_gguf_spec(std::move(fields));
 }
 

@@ -7,9 +7,8 @@
 
 namespace lowkey {
 
-// `path` is a .gguf file, a Hugging Face folder (tokenizer.json, BERT's vocab.txt or Llama-3's tokenizer.model), a
-// tokenizer.json or a vocab.txt.
-// Throws kNotFound, kCorruptFile, kUnsupported.
+// `path` is a .gguf file, a Hugging Face folder (tokenizer.json, BERT's vocab.txt or a tokenizer.model, SentencePiece's
+// or Llama-3's) or one of these files. Throws kNotFound, kCorruptFile, kUnsupported.
 Tokenizer load_tokenizer(const std::filesystem::path& path);
 
 }  // namespace lowkey

@@ -22,9 +22,9 @@ uint64_t Bpe::pair_of(int32_t left, int32_t right) noexcept {
 
 Bpe::Bpe(const std::array<int32_t, 256>& byte_ids, const std::vector<Merge>& merges)
     : byte_ids_(byte_ids), table_(std::bit_ceil(2 * merges.size() + 2)) {
-  for (size_t i = 0; i < merges.size(); ++i) {
-    uint64_t pair = pair_of(merges[i].left, merges[i].right);
-    slot_of(pair) = {pair, static_cast<uint32_t>(i), merges[i].joined};
+  for (const Merge& merge : merges) {
+    uint64_t pair = pair_of(merge.left, merge.right);
+    slot_of(pair) = {pair, merge.rank, merge.joined};
   }
 }
 
@@ -50,14 +50,20 @@ void Bpe::consider(uint32_t position, Scratch* scratch) const {
 }
 
 void Bpe::encode(std::string_view piece, Scratch* scratch, std::vector<int32_t>* ids) const {
+  scratch->symbols.clear();
+  for (char byte : piece)
+    if (const int32_t id = byte_ids_[static_cast<uint8_t>(byte)]; id >= 0) scratch->symbols.push_back({id});
+  join(scratch, ids);
+}
+
+void Bpe::join(Scratch* scratch, std::vector<int32_t>* ids) const {
   auto& symbols = scratch->symbols;
   auto& heap = scratch->heap;
-  const uint32_t n = static_cast<uint32_t>(piece.size());
-  symbols.resize(n);
+  const uint32_t n = static_cast<uint32_t>(symbols.size());
   heap.clear();
   for (uint32_t i = 0; i < n; ++i) {
-    uint32_t previous = i == 0 ? kNoSymbol : i - 1, next = i + 1 == n ? kNoSymbol : i + 1;
-    symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], previous, next};
+    symbols[i].previous = i == 0 ? kNoSymbol : i - 1;
+    symbols[i].next = i + 1 == n ? kNoSymbol : i + 1;
   }
   for (uint32_t i = 0; i < n; ++i) consider(i, scratch);
 
@@ -68,7 +74,7 @@ void Bpe::encode(std::string_view piece, Scratch* scratch, std::vector<int32_t>*
     Scratch::Symbol& left = symbols[position];
     if (left.id < 0 || left.next == kNoSymbol) continue;
     Scratch::Symbol& right = symbols[left.next];
-    // A rank belongs to one pair, so an entry is out of date exactly when the pair there has another rank now.
+    // An entry is out of date when the pair there has another rank now; of the same rank it is as good as new.
     Slot slot = find(left.id, right.id);
     if (slot.rank != rank) continue;
     left.id = slot.joined;

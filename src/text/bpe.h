@@ -13,23 +13,26 @@ class Bpe {
  public:
   struct Merge {
     int32_t left, right, joined;  // ids
+    uint32_t rank;                // lower is better; of equals the leftmost comes first
   };
   // What encode() works in; kept by the caller so that pieces share the memory. 20 bytes a byte of the longest piece.
   struct Scratch {
     struct Symbol {
       int32_t id;  // -1: joined into the symbol before it
-      uint32_t previous, next;
+      uint32_t previous = 0, next = 0;
     };
     std::vector<Symbol> symbols;
     std::vector<uint64_t> heap;  // rank << 32 | position; smallest first
   };
 
   Bpe() = default;
-  // Merges best first; of two of the same pair the later counts.
+  // Of two merges of the same pair the later counts. A byte whose id is -1 is left out of what is encoded.
   Bpe(const std::array<int32_t, 256>& byte_ids, const std::vector<Merge>& merges);
 
   // Needs fewer than 2^32 bytes.
   void encode(std::string_view piece, Scratch* scratch, std::vector<int32_t>* ids) const;
+  // The same for symbols that are no bytes: the ids in scratch->symbols.
+  void join(Scratch* scratch, std::vector<int32_t>* ids) const;
 
  private:
   static constexpr uint32_t kNoRank = UINT32_MAX;

@@ -51,7 +51,7 @@ TEST(Bpe, EqualsItsDefinitionOnRandomMerges) {
       int32_t left = alphabet[random() % alphabet.size()], right = alphabet[random() % alphabet.size()];
       std::string joined = texts[left] + texts[right];
       if (!by_text.emplace(joined, static_cast<int32_t>(texts.size())).second) continue;
-      merges.push_back({left, right, static_cast<int32_t>(texts.size())});
+      merges.push_back({left, right, static_cast<int32_t>(texts.size()), static_cast<uint32_t>(merges.size())});
       alphabet.push_back(static_cast<int32_t>(texts.size()));
       texts.push_back(joined);
     }
@@ -65,14 +65,14 @@ TEST(Bpe, EqualsItsDefinitionOnRandomMerges) {
 }
 
 TEST(Bpe, OfTheSamePairTheLaterMergeCounts) {
-  const Bpe bpe(identity(), {{'a', 'b', 300}, {'b', 'c', 301}, {'a', 'b', 302}});
+  const Bpe bpe(identity(), {{'a', 'b', 300, 0}, {'b', 'c', 301, 1}, {'a', 'b', 302, 2}});
   EXPECT_EQ(encode(bpe, "abc"), (std::vector<int32_t>{'a', 301}));
   EXPECT_EQ(encode(bpe, "ab"), (std::vector<int32_t>{302}));
 }
 
 // Quadratic time would take an hour here.
 TEST(Bpe, ALongPieceTakesAboutLinearTime) {
-  const Bpe bpe(identity(), {{'a', 'a', 300}, {300, 300, 301}, {301, 301, 302}});
+  const Bpe bpe(identity(), {{'a', 'a', 300, 0}, {300, 300, 301, 1}, {301, 301, 302, 2}});
   EXPECT_EQ(encode(bpe, std::string(size_t{1} << 20, 'a')).size(), size_t{1} << 17);
 }
 

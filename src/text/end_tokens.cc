@@ -7,9 +7,9 @@ namespace lowkey {
 namespace {
 
 // Files name only one eos, but chat models end a turn with another token.
-constexpr std::array<std::string_view, 8> kEndNames = {
-    "<|end_of_text|>", "<|endoftext|>", "<|eot_id|>",    "<|eom_id|>",
-    "<|im_end|>",      "<|end|>",       "<end_of_turn>", "<|end_of_turn|>",
+constexpr std::array<std::string_view, 9> kEndNames = {
+    "<|end_of_text|>", "<|endoftext|>",         "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>",
+    "<|end_of_turn|>", "<|END_OF_TURN_TOKEN|>",
 };
 
 }  // namespace

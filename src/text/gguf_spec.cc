@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "text/end_tokens.h"
+#include "text/pretokenizer_names.h"
+#include "text/sentencepiece.h"
 
 namespace lowkey {
 namespace {
@@ -13,40 +15,13 @@ namespace {
 // Values of token_type that change how a token is matched.
 constexpr int64_t kControl = 3, kUserDefined = 4, kLargestType = 6;
 
-struct KnownPre {
-  std::string_view name;
-  Pretokenizer pretokenizer;
-  bool ignore_merges;
-};
-
-// Names that llama.cpp's converter writes for the three pre-tokenizers known here.
-constexpr std::array<KnownPre, 18> kKnown = {{
-    {"gpt-2", Pretokenizer::kGpt2, false},
-    {"default", Pretokenizer::kGpt2, false},
-    {"phi-2", Pretokenizer::kGpt2, false},
-    {"jina-es", Pretokenizer::kGpt2, false},
-    {"jina-de", Pretokenizer::kGpt2, false},
-    {"gigachat", Pretokenizer::kGpt2, false},
-    {"mellum", Pretokenizer::kGpt2, false},
-    {"modern-bert", Pretokenizer::kGpt2, false},
-    {"llama-bpe", Pretokenizer::kLlama3, true},
-    {"llama3", Pretokenizer::kLlama3, true},
-    {"llama-v3", Pretokenizer::kLlama3, true},
-    {"falcon3", Pretokenizer::kLlama3, true},
-    {"falcon-h1", Pretokenizer::kLlama3, true},
-    {"pixtral", Pretokenizer::kLlama3, true},
-    {"lfm2", Pretokenizer::kLlama3, true},
-    {"smaug-bpe", Pretokenizer::kLlama3, false},
-    {"qwen2", Pretokenizer::kQwen2, false},
-    {"deepseek-r1-qwen", Pretokenizer::kQwen2, false},
-}};
-
-const KnownPre& find_pre(const GgufTokenizerFields& fields) {
-  std::string_view name = fields.pre.empty() ? "default" : std::string_view(fields.pre);
-  auto found = std::find_if(kKnown.begin(), kKnown.end(), [&](const KnownPre& known) { return known.name == name; });
-  if (found != kKnown.end()) return *found;
+const NamedPretokenizer& find_pre(const GgufTokenizerFields& fields) {
+  const std::string_view name = fields.pre.empty() ? "default" : std::string_view(fields.pre);
   std::string names;
-  for (const KnownPre& known : kKnown) names.append(names.empty() ? "" : ", ").append(known.name);
+  for (const NamedPretokenizer& known : named_pretokenizers()) {
+    if (known.name == name) return known;
+    names.append(names.empty() ? "" : ", ").append(known.name);
+  }
   throw Error(ErrorKind::kUnsupported, fmt::format("[tokenizer] {}: tokenizer.ggml.pre={}, must be one of {}",
                                                    fields.source, printable(name), names));
 }
@@ -72,30 +47,87 @@ void read_types(const GgufTokenizerFields& fields, TokenizerSpec* spec) {
   }
 }
 
+void make_bytelevel(GgufTokenizerFields& fields, TokenizerSpec* spec) {
+  const NamedPretokenizer& pre = find_pre(fields);
+  spec->pretokenizer = pre.kind;
+  spec->splits.assign(pre.splits.begin(), pre.splits.end());
+  spec->ignore_merges = pre.ignore_merges;
+  spec->nfc = pre.nfc;
+  spec->add_prefix_space = fields.add_space_prefix.value_or(false);
+  spec->add_bos = fields.add_bos.value_or(pre.add_bos && spec->bos != -1);
+  spec->add_eos = fields.add_eos.value_or(false);
+  spec->merges = std::move(fields.merges);
+}
+
+// In files of Phi-3 nothing but the name says that its tokens swallow the white space after them.
+void read_phi3(const GgufTokenizerFields& fields, TokenizerSpec* spec) {
+  std::string name = fields.name;
+  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+  if (name.find("phi-3") == name.npos && name.find("phi3") == name.npos) return;
+  constexpr std::array<std::string_view, 3> kPlain = {"<unk>", "<s>", "<|endoftext|>"};
+  for (const auto* ids : {&spec->special, &spec->added})
+    for (int32_t id : *ids)
+      if (std::find(kPlain.begin(), kPlain.end(), spec->tokens[id]) == kPlain.end()) spec->takes_right.push_back(id);
+}
+
+void make_sentencepiece(const GgufTokenizerFields& fields, TokenizerSpec* spec) {
+  SentencePieceRules rules;
+  rules.scores.assign(fields.scores.begin(), fields.scores.end());
+  rules.unknown = checked_id(fields, "unknown", fields.unknown);
+  const bool space = fields.add_space_prefix.value_or(true);
+  rules.prefix = space ? SentencePieceRules::Prefix::kAlways : SentencePieceRules::Prefix::kNever;
+  spec->sentencepiece = std::move(rules);
+  spec->add_bos = fields.add_bos.value_or(spec->bos != -1);
+  spec->add_eos = fields.add_eos.value_or(false);
+  read_phi3(fields, spec);
+}
+
+// In these files pieces that begin a word have the mark of a space, where BERT marks those that do not.
+void make_wordpiece(const GgufTokenizerFields& fields, TokenizerSpec* spec) {
+  WordPieceRules rules;
+  rules.unknown = checked_id(fields, "unknown", fields.unknown);
+  LK_REQUIRE(rules.unknown != -1, kCorruptFile, "[tokenizer] {}: no tokenizer.ggml.unknown_token_id, must be there",
+             fields.source);
+  std::vector<bool> control(spec->tokens.size());
+  for (int32_t id : spec->special) control[id] = true;
+  for (size_t id = 0; id < spec->tokens.size(); ++id) {
+    std::string& token = spec->tokens[id];
+    if (token.starts_with(kSpaceMark)) {
+      token.erase(0, kSpaceMark.size());
+    } else if (!control[id]) {
+      token.insert(0, rules.prefix);
+    }
+  }
+  spec->bos = checked_id(fields, "cls", fields.cls == -1 ? fields.bos : fields.cls);
+  spec->eos = checked_id(fields, "seperator", fields.separator == -1 ? fields.eos : fields.separator);
+  spec->add_bos = fields.add_bos.value_or(spec->bos != -1);
+  spec->add_eos = fields.add_eos.value_or(spec->eos != -1);
+  spec->wordpiece = std::move(rules);
+}
+
 }  // namespace
 
 TokenizerSpec make_gguf_spec(GgufTokenizerFields fields) {
-  LK_REQUIRE(fields.model == "gpt2", kUnsupported,
-             "[tokenizer] {}: tokenizer.ggml.model={}, must be gpt2 (byte-level BPE)", fields.source,
-             printable(fields.model));
+  const bool known = fields.model == "gpt2" || fields.model == "llama" || fields.model == "bert";
+  LK_REQUIRE(known, kUnsupported,
+             "[tokenizer] {}: tokenizer.ggml.model={}, must be gpt2 (byte-level BPE), llama (SentencePiece) or bert "
+             "(WordPiece)",
+             fields.source, printable(fields.model));
   LK_REQUIRE(!fields.tokens.empty() && fields.tokens.size() < INT32_MAX, kCorruptFile,
              "[tokenizer] {}: {} values of tokenizer.ggml.tokens, must be 1 to 2^31 - 2", fields.source,
              fields.tokens.size());
-  const KnownPre& pre = find_pre(fields);
   TokenizerSpec spec;
   spec.source = fields.source;
-  spec.pretokenizer = pre.pretokenizer;
-  spec.ignore_merges = pre.ignore_merges;
-  spec.nfc = pre.pretokenizer == Pretokenizer::kQwen2;
-  spec.add_prefix_space = fields.add_space_prefix;
   read_types(fields, &spec);
   spec.bos = checked_id(fields, "bos", fields.bos);
   spec.eos = checked_id(fields, "eos", fields.eos);
-  spec.add_bos = fields.add_bos.value_or(pre.pretokenizer == Pretokenizer::kLlama3 && spec.bos != -1);
   for (auto [field, id] : {std::pair{"eot", fields.eot}, std::pair{"eom", fields.eom}})
     if (int32_t end = checked_id(fields, field, id); end != -1) spec.end_ids.push_back(end);
-  spec.tokens = std::move(fields.tokens);
-  spec.merges = std::move(fields.merges);
+  spec.tokens = fields.tokens;
+  if (fields.model == "gpt2") make_bytelevel(fields, &spec);
+  if (fields.model == "llama") make_sentencepiece(fields, &spec);
+  if (fields.model == "bert") make_wordpiece(fields, &spec);
+  spec.chat_template = std::move(fields.chat_template);
   spec.end_ids = find_end_ids(spec);
   return spec;
 }

@@ -98,6 +98,8 @@ std::string_view pretokenizer_regex(Pretokenizer kind) noexcept {
       return kLlama3Regex;
     case Pretokenizer::kQwen2:
       return kQwen2Regex;
+    case Pretokenizer::kSplits:
+      break;
   }
   return {};
 }
@@ -110,8 +112,46 @@ size_t piece_end(Pretokenizer kind, std::string_view text, size_t at) noexcept {
       return llama3_end(text, at, 3);
     case Pretokenizer::kQwen2:
       return llama3_end(text, at, 1);
+    case Pretokenizer::kSplits:
+      break;
   }
   return text.size();
+}
+
+Splitter::Splitter(const std::vector<std::string>& regexes) {
+  for (const std::string& text : regexes) {
+    Step step;
+    for (Pretokenizer known : {Pretokenizer::kGpt2, Pretokenizer::kLlama3, Pretokenizer::kQwen2})
+      if (text == pretokenizer_regex(known)) step.known = known;
+    if (step.known == Pretokenizer::kSplits) step.regex.emplace_back(text);
+    steps_.push_back(std::move(step));
+  }
+}
+
+std::vector<std::string_view> Splitter::cut(std::string_view text) const {
+  constexpr int64_t kStepsPerByte = 400;  // the most that known expressions take is about 40
+  int64_t budget = kStepsPerByte * static_cast<int64_t>(text.size() + 1000);
+  std::vector<std::string_view> pieces;
+  cut(text, 0, &budget, &pieces);
+  return pieces;
+}
+
+void Splitter::cut(std::string_view text, size_t step, int64_t* budget, std::vector<std::string_view>* pieces) const {
+  if (text.empty()) return;
+  if (step == steps_.size()) return pieces->push_back(text);
+  const Step& now = steps_[step];
+  size_t done = 0;  // what is before it is cut
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = now.regex.empty() ? piece_end(now.known, text, at) : now.regex[0].match(text, at, budget);
+    if (end == Regex::kNone || end == at) {  // between matches
+      at += utf8_at(text, at).size;
+      continue;
+    }
+    cut(text.substr(done, at - done), step + 1, budget, pieces);
+    cut(text.substr(at, end - at), step + 1, budget, pieces);
+    done = at = end;
+  }
+  cut(text.substr(done), step + 1, budget, pieces);
 }
 
 }  // namespace lowkey

@@ -4,9 +4,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "text/tokenizer.h"
 
 namespace lowkey {
 
@@ -16,6 +19,15 @@ class SpecialTokens {
     std::string text;
     int32_t id = -1;
     bool control = false;
+    bool takes_left = false, takes_right = false;  // the white space beside it
+    bool whole_word = false;                       // not within a word
+  };
+  // Where control tokens may be matched.
+  struct Allowed {
+    bool control = true;
+    std::span<const TextRange> never;  // ascending; a match touches none of these bytes
+
+    bool operator()(size_t begin, size_t end) const noexcept;
   };
   struct Match {
     size_t begin = 0, end = 0;
@@ -26,10 +38,10 @@ class SpecialTokens {
   explicit SpecialTokens(std::vector<Entry> entries);
 
   // The leftmost match at or after `from`, of those the longest. Linear in the text times the longest token.
-  Match find(std::string_view text, size_t from, bool with_control) const noexcept;
+  Match find(std::string_view text, size_t from, const Allowed& allowed) const noexcept;
 
  private:
-  Match match_at(std::string_view text, size_t at, bool with_control) const noexcept;
+  const Entry* match_at(std::string_view text, size_t at, const Allowed& allowed) const noexcept;
 
   std::vector<Entry> entries_;         // ascending by text
   std::array<uint32_t, 257> begin_{};  // entries_[begin_[b] .. begin_[b + 1]) start with byte b

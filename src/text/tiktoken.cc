@@ -91,8 +91,6 @@ std::vector<std::string> special_names() {
 }  // namespace
 
 TokenizerSpec parse_tiktoken(std::string_view text, const std::string& source) {
-  LK_REQUIRE(!text.starts_with('\n'), kUnsupported, "[tokenizer] {}: a SentencePiece model, must be tiktoken's format",
-             source);
   const std::vector<std::string> tokens = read_ranks(text, source);
   RankByToken ranks;
   for (size_t i = 0; i < tokens.size(); ++i)

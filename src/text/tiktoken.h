@@ -8,8 +8,8 @@
 
 namespace lowkey {
 
-// The 256 special tokens follow those of the file, as in Llama-3.1 and later. Throws kCorruptFile, and kUnsupported for
-// SentencePiece files, which go by the same name.
+// The 256 special tokens follow those of the file, as in Llama-3.1 and later. Throws kCorruptFile. SentencePiece files
+// go by the same name (sentencepiece_model.h).
 TokenizerSpec parse_tiktoken(std::string_view text, const std::string& source);
 
 }  // namespace lowkey

@@ -1,13 +1,15 @@
 // parse_tokenizer_json: the parts of Hugging Face's tokenizer.json that a byte-level BPE tokenizer uses, and the
-// vocabulary of a WordPiece tokenizer. What would change the ids and is not known here is refused, never skipped.
+// vocabulary of other kinds. What would change the ids and is not known here is refused, never skipped.
 #include <algorithm>
 #include <array>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/added_tokens.h"
 #include "text/end_tokens.h"
 #include "text/json_field.h"
 #include "text/pretokenizer.h"
+#include "text/sentencepiece_json.h"
 #include "text/tokenizer.h"
 #include "text/wordpiece_spec.h"
 
@@ -60,7 +62,6 @@ void read_merges(const JsonField& model, TokenizerSpec* spec) {
   require_default(model["dropout"]);
   require_default(model["continuing_subword_prefix"]);
   require_default(model["end_of_word_suffix"]);
-  if (model["byte_fallback"].boolean(false)) model["byte_fallback"].unsupported("only false is supported");
   spec->ignore_merges = model["ignore_merges"].boolean(false);
 
   JsonField merges = model["merges"];
@@ -92,14 +93,11 @@ void read_added_tokens(const JsonField& added, Vocabulary* table, TokenizerSpec*
   table->grow(added.size());
   for (size_t i = 0; i < added.size(); ++i) {
     JsonField token = added[i];
-    for (const char* flag : {"single_word", "lstrip", "rstrip"})
-      if (token[flag].boolean(false)) token[flag].unsupported("only false is supported");
     const std::string& content = token["content"].text();
     auto id_field = token.object().find("id");
     if (id_field == token.object().end()) token["id"].corrupt("must be a whole number");
     int32_t id = table->place(*id_field, content, "added_tokens", true);
-    (token["special"].boolean(false) ? spec->special : spec->added).push_back(id);
-    if (token["normalized"].boolean(true)) spec->late.push_back(id);
+    read_flags(token, id, spec);
   }
 }
 
@@ -116,46 +114,72 @@ void read_normalizer(const JsonField& normalizer, TokenizerSpec* spec) {
   }
 }
 
-Pretokenizer read_split(const JsonField& split) {
-  if (split["type"].text() != "Split") split["type"].unsupported("only Split is supported before ByteLevel");
-  if (split["behavior"].text("Isolated") != "Isolated") split["behavior"].unsupported("only Isolated is supported");
-  if (split["invert"].boolean(false)) split["invert"].unsupported("only false is supported");
-  JsonField regex = split["pattern"]["Regex"];
-  for (Pretokenizer kind : {Pretokenizer::kGpt2, Pretokenizer::kLlama3, Pretokenizer::kQwen2})
-    if (regex.text() == pretokenizer_regex(kind)) return kind;
-  regex.unsupported("only the regular expressions of GPT-2, Llama-3 and Qwen2 are supported");
+// The regular expression of one step of a pre-tokenizer that is not ByteLevel.
+std::string read_step(const JsonField& step) {
+  const std::string& type = step["type"].text();
+  if (type == "Digits") return step["individual_digits"].boolean(false) ? "\\p{N}" : "\\p{N}+";
+  if (type == "Punctuation") {
+    const JsonField behavior = step["behavior"];
+    const std::string word = behavior.text("Isolated");
+    if (word != "Isolated" && word != "Contiguous") behavior.unsupported("only Isolated and Contiguous are supported");
+    return word == "Contiguous" ? "\\p{Punctuation}+" : "\\p{Punctuation}";
+  }
+  if (type != "Split") step["type"].unsupported("only Split, Digits and Punctuation are supported before ByteLevel");
+  // The expressions that invert and remove go with cover every text, so nothing is removed.
+  const bool inverted = step["invert"].boolean(false), removed = step["behavior"].text("Isolated") == "Removed";
+  if (inverted != removed) step["invert"].unsupported("only true with Removed and false without are supported");
+  if (!removed && step["behavior"].text("Isolated") != "Isolated")
+    step["behavior"].unsupported("only Isolated is supported");
+  const JsonField regex = step["pattern"]["Regex"];
+  if (removed && !regex.text().ends_with("\\s+"))
+    regex.unsupported("must end in \\s+ where what is between is removed");
+  try {
+    static_cast<void>(Regex(regex.text()));
+  } catch (const Error& error) {
+    regex.unsupported(error.what());
+  }
+  return regex.text();
 }
 
 void read_pretokenizer(const JsonField& pretokenizer, TokenizerSpec* spec) {
-  const std::string& type = pretokenizer["type"].text();
-  bool sequence = type == "Sequence";
-  if (!sequence && type != "ByteLevel") pretokenizer["type"].unsupported("only Sequence and ByteLevel are supported");
-  JsonField parts = pretokenizer["pretokenizers"];
-  if (sequence && parts.size() != 2 && parts.size() != 1) parts.unsupported("only [Split, ByteLevel] is supported");
-
-  JsonField bytes = sequence ? parts[parts.size() - 1] : pretokenizer;
-  if (bytes["type"].text() != "ByteLevel") bytes["type"].unsupported("only ByteLevel is supported");
-  bool split = sequence && parts.size() == 2;
-  if (bytes["use_regex"].boolean(true) == split)
-    bytes["use_regex"].unsupported(split ? "only false is supported after Split" : "only true is supported");
-  spec->pretokenizer = split ? read_split(parts[0]) : Pretokenizer::kGpt2;
-  spec->add_prefix_space = bytes["add_prefix_space"].boolean(true);
-  if (split && spec->add_prefix_space) bytes["add_prefix_space"].unsupported("only false is supported after Split");
+  const bool sequence = pretokenizer["type"].text() == "Sequence";
+  const JsonField parts = pretokenizer["pretokenizers"];
+  const size_t steps = sequence ? parts.size() : 1;
+  bool bytes = false;
+  for (size_t i = 0; i < steps; ++i) {
+    const JsonField part = sequence ? parts[i] : pretokenizer;
+    if (part["type"].text() != "ByteLevel") {
+      spec->splits.push_back(read_step(part));
+      continue;
+    }
+    bytes = true;
+    const bool prefix = part["add_prefix_space"].boolean(true);
+    if (prefix && i > 0) part["add_prefix_space"].unsupported("only false is supported after others");
+    spec->add_prefix_space = spec->add_prefix_space || prefix;
+    if (part["use_regex"].boolean(true)) spec->splits.emplace_back(pretokenizer_regex(Pretokenizer::kGpt2));
+  }
+  if (!bytes) pretokenizer["type"].unsupported("only with ByteLevel is it supported");
+  spec->pretokenizer = Pretokenizer::kSplits;
+  for (Pretokenizer kind : {Pretokenizer::kGpt2, Pretokenizer::kLlama3, Pretokenizer::kQwen2})
+    if (spec->splits.size() == 1 && spec->splits[0] == pretokenizer_regex(kind)) spec->pretokenizer = kind;
+  if (spec->pretokenizer != Pretokenizer::kSplits) spec->splits.clear();
 }
 
-// A template may put one token, bos, before the text.
+// A template may put one token, bos, before the text and one, eos, after it.
 void read_template(const JsonField& processor, TokenizerSpec* spec) {
-  JsonField single = processor["single"];
-  size_t n = single.size();
-  bool with_bos = n == 2 && !single[0]["SpecialToken"].missing();
-  if ((n != 1 && !with_bos) || single[n - 1]["Sequence"].missing())
-    single.unsupported("only [SpecialToken, Sequence] is supported");
-  if (!with_bos) return;
-  JsonField name = single[0]["SpecialToken"]["id"];
-  auto found = std::find(spec->tokens.begin(), spec->tokens.end(), name.text());
-  if (found == spec->tokens.end() || name.text().empty()) name.corrupt("must be in the vocabulary");
-  spec->bos = static_cast<int32_t>(found - spec->tokens.begin());
-  spec->add_bos = true;
+  const JsonField single = processor["single"];
+  const size_t n = single.size();
+  size_t text = 0;
+  while (text < n && single[text]["Sequence"].missing()) ++text;
+  if (text > 1 || n < text + 1 || n > text + 2) single.unsupported("only [bos, Sequence, eos] is supported");
+  const auto token = [&](size_t i) {
+    const JsonField name = single[i]["SpecialToken"]["id"];
+    const int32_t id = find_token(*spec, name.text());
+    if (id == -1) name.corrupt("must be in the vocabulary");
+    return id;
+  };
+  if (text == 1) spec->bos = token(0), spec->add_bos = true;
+  if (n == text + 2) spec->eos = token(text + 1), spec->add_eos = true;
 }
 
 void read_post_processor(const JsonField& processor, TokenizerSpec* spec) {
@@ -169,29 +193,14 @@ void read_post_processor(const JsonField& processor, TokenizerSpec* spec) {
   for (size_t i = 0; i < parts.size(); ++i) read_post_processor(parts[i], spec);
 }
 
-// "bos_token": "<s>" or {"content": "<s>", ...} or null.
-int32_t named_token(const JsonField& field, const TokenizerSpec& spec, int32_t otherwise) {
-  if (field.missing()) return otherwise;
-  JsonField name = field.is_text() ? field : field["content"];
-  auto found = std::find(spec.tokens.begin(), spec.tokens.end(), name.text());
-  if (found == spec.tokens.end() || name.text().empty()) name.corrupt("must be in the vocabulary");
-  return static_cast<int32_t>(found - spec.tokens.begin());
-}
-
-// Around the vocabulary of byte-level BPE.
+// Around the vocabulary of BPE.
 void read_rules(const JsonField& root, TokenizerSpec* spec) {
+  read_post_processor(root["post_processor"], spec);
+  if (is_sentencepiece(root)) return read_sentencepiece(root, spec);
   read_normalizer(root["normalizer"], spec);
   read_pretokenizer(root["pre_tokenizer"], spec);
-  read_post_processor(root["post_processor"], spec);
   JsonField decoder = root["decoder"]["type"];
   if (decoder.text() != "ByteLevel") decoder.unsupported("only ByteLevel is supported");
-}
-
-void read_config(const JsonField& config, TokenizerSpec* spec) {
-  spec->bos = named_token(config["bos_token"], *spec, spec->bos);
-  spec->eos = named_token(config["eos_token"], *spec, spec->eos);
-  spec->add_bos = config["add_bos_token"].boolean(spec->add_bos);
-  if (spec->add_bos && spec->bos == -1) config["bos_token"].corrupt("must be there when add_bos_token is true");
 }
 
 }  // namespace
@@ -211,7 +220,7 @@ TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view confi
     if (!config_json.empty()) {
       const std::string config_source = "tokenizer_config.json beside " + source;
       const nlohmann::json config = parse_json(config_json, "[tokenizer] " + config_source);
-      read_config(JsonField(config, config_source), &spec);
+      read_bos_and_eos(JsonField(config, config_source), &spec);
     }
   }
   spec.end_ids = find_end_ids(spec);

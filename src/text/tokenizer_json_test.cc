@@ -94,7 +94,7 @@ TEST(TokenizerJson, EachFaultHasOneClearLine) {
       {"no model", [](json& d) { d.erase("model"); }, "model.vocab=(missing), must be an object"},
       {"array", [](json& d) { d = json::array(); }, "the document=array, must be an object"},
       {"model type", [](json& d) { d["model"]["type"] = "Unigram"; }, "model.type=\"Unigram\", only BPE"},
-      {"byte fallback", [](json& d) { d["model"]["byte_fallback"] = true; }, "model.byte_fallback=true, only false"},
+      {"byte fallback", [](json& d) { d["model"]["byte_fallback"] = true; }, "normalizer=null, must replace"},
       {"suffix", [](json& d) { d["model"]["end_of_word_suffix"] = "</w>"; }, "model.end_of_word_suffix=\"</w>\", only"},
       {"text id", [](json& d) { d["model"]["vocab"]["q"] = "5"; }, "model.vocab id of \"q\"=\"5\", must be a whole"},
       {"half id", [](json& d) { d["model"]["vocab"]["q"] = 1.5; }, "model.vocab id of \"q\"=1.5, must be a whole"},
@@ -111,18 +111,18 @@ TEST(TokenizerJson, EachFaultHasOneClearLine) {
       {"added id", [](json& d) { d["added_tokens"][0].erase("id"); }, "added_tokens[0].id=(missing), must be a whole"},
       {"added clash", [](json& d) { d["added_tokens"][0]["id"] = 5; }, "added_tokens id of \"<plain>\"=5, is the id"},
       {"added object", [](json& d) { d["added_tokens"] = json::object(); }, "added_tokens=object, must be an array"},
-      {"lstrip", [](json& d) { d["added_tokens"][0]["lstrip"] = true; }, "added_tokens[0].lstrip=true, only false"},
+      {"lstrip", [](json& d) { d["added_tokens"][0]["lstrip"] = 1; }, "added_tokens[0].lstrip=1, must be true or"},
       {"normalizer", [](json& d) { d["normalizer"] = {{"type", "Lowercase"}}; },
        "normalizer.type=\"Lowercase\", only NFC"},
       {"no cutter", [](json& d) { d.erase("pre_tokenizer"); }, "pre_tokenizer.type=(missing), must be a string"},
       {"cutter", [](json& d) { d["pre_tokenizer"] = {{"type", "Metaspace"}}; },
-       "pre_tokenizer.type=\"Metaspace\", only"},
-      {"regex", [](json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a+)+$"; },
-       "pre_tokenizer.pretokenizers[0].pattern.Regex=\"(a+)+$\", only the regular expressions of"},
+       "model.fuse_unk=(missing), only true is supported without byte_fallback"},
+      {"regex", [](json& d) { d["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(?<=a)b"; },
+       "pre_tokenizer.pretokenizers[0].pattern.Regex=\"(?<=a)b\", [tokenizer] the regular expression"},
       {"behaviour", [](json& d) { d["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Removed"; },
-       "pre_tokenizer.pretokenizers[0].behavior=\"Removed\", only Isolated"},
-      {"template", [](json& d) { d["post_processor"]["single"].push_back({{"SpecialToken", {{"id", "<bos>"}}}}); },
-       "post_processor.single=array, only [SpecialToken, Sequence]"},
+       "pre_tokenizer.pretokenizers[0].invert=false, only true with Removed"},
+      {"template", [](json& d) { d["post_processor"]["single"].push_back({{"Sequence", {{"id", "B"}}}}); },
+       "post_processor.single[2].SpecialToken.id=(missing), must be a string"},
       {"template token", [](json& d) { d["post_processor"]["single"][0]["SpecialToken"]["id"] = "<s>"; },
        "post_processor.single[0].SpecialToken.id=\"<s>\", must be in the vocabulary"},
       {"processor", [](json& d) { d["post_processor"] = {{"type", "Bert"}}; }, "post_processor.type=\"Bert\", only"},
@@ -186,12 +186,14 @@ TEST(GgufSpec, ReadsTheFields) {
 
 TEST(GgufSpec, RefusesOtherKindsAndBadValues) {
   GgufTokenizerFields fields = tiny_fields();
-  fields.model = "llama";
-  EXPECT_EQ(gguf_refusal(fields), "[tokenizer] t.gguf: tokenizer.ggml.model=llama, must be gpt2 (byte-level BPE)");
+  fields.model = "t5";
+  EXPECT_EQ(gguf_refusal(fields),
+            "[tokenizer] t.gguf: tokenizer.ggml.model=t5, must be gpt2 (byte-level BPE), llama (SentencePiece) or bert "
+            "(WordPiece)");
   fields = tiny_fields();
-  fields.pre = "tekken";
+  fields.pre = "spoken";
   EXPECT_EQ(gguf_refusal(fields).substr(0, 72),
-            "[tokenizer] t.gguf: tokenizer.ggml.pre=tekken, must be one of gpt-2, def");
+            "[tokenizer] t.gguf: tokenizer.ggml.pre=spoken, must be one of gpt-2, def");
   fields = tiny_fields();
   fields.token_type.pop_back();
   EXPECT_EQ(gguf_refusal(fields),

@@ -84,7 +84,7 @@ std::vector<BadFile> tokenizer_cases() {
       tokenizer("merges as an object", "merges", no_merges, "\"merges\":{}"),
       tokenizer("another pre-tokenizer", "pre_tokenizer.type",
                 "\"pre_tokenizer\":{\"add_prefix_space\":false,\"type\":\"ByteLevel\"",
-                "\"pre_tokenizer\":{\"add_prefix_space\":false,\"type\":\"Metaspace\"", kUnsupported),
+                "\"pre_tokenizer\":{\"add_prefix_space\":false,\"type\":\"Whitespace\"", kUnsupported),
       tokenizer("another normalizer", "normalizer", "\"normalizer\":null", "\"normalizer\":{\"type\":\"Lowercase\"}",
                 kUnsupported),
       tokenizer("no token for a byte", "byte", "\"a\":97", "\"aaa\":97"),

@@ -1,4 +1,4 @@
-// Writes the inputs that the fuzzers start from: FOLDER/gguf, FOLDER/safetensors, FOLDER/tokenizer.
+// Writes the inputs that the fuzzers start from, a folder for each fuzzer.
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -40,6 +40,12 @@ int main(int argc, char** argv) {
   write_ggufs(out / "gguf");
   write(out / "safetensors/file", "f" + raw_safetensors(kRawHeader, std::string(16, 'x')));
   write(out / "safetensors/index", R"(i{"metadata":{"total_size":1},"weight_map":{"a":"model-1.safetensors"}})");
+  for (const auto& file : fs::directory_iterator(fs::path(LOWKEY_SOURCE_DIR) / "tests/data/chat"))
+    if (file.path().extension() == ".jinja") write(out / "chat_template" / file.path().stem(), read(file.path()));
+  write(out / "sentencepiece/two",
+        std::string("\x0A\x0F\x0A\x06<0x41>\x15\0\0\0\0\x18\x06\x0A\x03\x0A\x01x\x12\x02\x18\x02", 26));
+  write(out / "regex/words",
+        R"((?i:'s|'t)| ?\p{L}+|[^\s\p{N}]{1,3}|\s+(?!\S)|.)" + std::string(1, '\0') + "It's 12 o'clock\n");
   const std::string tokenizer = read(data / "tokenizer.json");
   write(out / "tokenizer/plain", tokenizer);
   write(out / "tokenizer/config", tokenizer + '\0' + R"({"bos_token":"<|begin_of_text|>","add_bos_token":true})");

@@ -1,5 +1,6 @@
-// tokenize_lines MODEL: reads texts on stdin, each a 32-bit little-endian length and its bytes, and writes the ids of
-// each on a line, without bos. Exits 1 when a text does not come back from the ids of a BPE tokenizer. tokenize_lines
+// tokenize_lines MODEL [--no-special]: reads texts on stdin, each a 32-bit little-endian length and its bytes, and
+// writes the ids of each on a line, without bos. Exits 1 when a text does not come back from the ids of a BPE
+// tokenizer. tokenize_lines
 // --classes: writes L, N, S or O for every Unicode scalar value, ascending; --bert-classes: C (dropped), A (an accent),
 // P (punctuation), H (a word by itself) or O, and its lower case. The other half of tools/compare_tokenizers.py.
 #include <cstdint>
@@ -39,15 +40,17 @@ void write_bert_classes() {
   }
 }
 
-int tokenize(const char* model) {
-  const lowkey::Tokenizer tokenizer = lowkey::load_tokenizer(model);
+int tokenize(const char* model, bool special) {
+  using namespace lowkey;
+  const Tokenizer tokenizer = load_tokenizer(model);
   std::string text;
   for (int line = 1; read_text(&text); ++line) {
-    const auto ids = tokenizer.encode(text, {.add_bos = false});
+    const auto ids = tokenizer.encode(text, {.add_bos = false, .parse_special = special});
     for (int32_t id : ids) std::printf("%d ", id);
     std::putchar('\n');
     if (tokenizer.spec().nfc) text = lowkey::compose(text);
-    const bool exact = !tokenizer.spec().add_prefix_space && !tokenizer.spec().wordpiece;
+    const TokenizerSpec& spec = tokenizer.spec();
+    const bool exact = !spec.add_prefix_space && !spec.wordpiece && !(spec.sentencepiece && special);
     if (exact && tokenizer.decode(ids, /*with_special=*/true) != text) {
       std::fprintf(stderr, "text %d does not come back\n", line);
       return 1;
@@ -59,8 +62,8 @@ int tokenize(const char* model) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: tokenize_lines MODEL | --classes | --bert-classes\n");
+  if (argc < 2 || argc > 3) {
+    std::fprintf(stderr, "usage: tokenize_lines MODEL [--no-special] | --classes | --bert-classes\n");
     return 2;
   }
   const std::string word = argv[1];
@@ -69,7 +72,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   try {
-    return tokenize(argv[1]);
+    return tokenize(argv[1], argc == 2);
   } catch (const lowkey::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -1,0 +1,45 @@
+// SentencePiece: cuts text into the pieces of a vocabulary (Llama-2, Mistral, Phi-3, Gemma). Spaces become "▁" and a
+// text gets one before it; symbols join into pieces, the best first; what no piece has is spelled in byte tokens.
+// Differs from byte-level BPE in its alphabet, symbols for bytes, so the joining itself is Bpe's.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "text/bpe.h"
+#include "text/tokenizer.h"
+
+namespace lowkey {
+
+inline constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // "▁", U+2581
+
+class SentencePiece {
+ public:
+  // Joins by `merges`, or without any by the scores in spec.sentencepiece, which must be there.
+  // Throws kInvalidArgument (no token for a byte, as many scores as tokens, ...).
+  SentencePiece(const TokenizerSpec& spec, std::vector<Bpe::Merge> merges);
+
+  // What is done to a text between tokens that are matched whole; `first`: it begins the whole text.
+  std::string normalize(std::string_view text, bool first) const;
+  // And to what is left of that between tokens matched after normalising.
+  std::string prepare(std::string_view text, bool first) const;
+  // Cuts prepared text.
+  void encode(std::string_view text, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;
+
+  // What a token decodes to: "▁" is a space, "<0x0A>" a byte.
+  std::string decoded(std::string_view token) const;
+
+ private:
+  void append_symbol(std::string_view bytes, char32_t value, Bpe::Scratch* scratch) const;
+  void encode_word(std::string_view word, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;
+
+  SentencePieceRules rules_;  // without the scores
+  std::unordered_map<char32_t, int32_t> symbols_;
+  std::array<int32_t, 256> byte_ids_{};
+  Bpe bpe_;
+};
+
+}  // namespace lowkey
