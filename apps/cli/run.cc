@@ -5,6 +5,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/chat.h"
 #include "apps/cli/embed.h"
 #include "apps/cli/methods.h"
 #include "apps/cli/options.h"
@@ -25,6 +26,7 @@ struct RunOptions {
   PromptOptions prompt;
   Request request;
   EngineOptions engine;
+  ChatOptions chat;
   bool interactive = false;
   bool no_special = false;
   std::string pool;  // for encoders
@@ -138,6 +140,33 @@ void run_encoder(const RunOptions& o, const CLI::App& verb) {
   embed(options);
 }
 
+// At the terminal: a conversation with a model that has a template for one, else a text that both go on with.
+void interact(RunOptions& o, const CLI::App& verb, const Context& context, const Model& model,
+              const Tokenizer& tokenizer) {
+  const bool given = !o.prompt.text.empty() || !o.prompt.file.empty();
+  const std::string text = given ? prompt_text(o.prompt) : "";
+  const auto chat_template = find_chat_template(o.chat, tokenizer.spec());
+  const auto prompt = chat_template && given ? first_turn(o.chat, tokenizer, *chat_template, text)
+                                             : tokenizer.encode(text, {.add_bos = true, .parse_special = false});
+  const OpenedMethod opened = open(o, context, model, prompt);
+  Engine engine(context, model, tokenizer, *opened.method, o.engine);
+  if (!chat_template) return converse(o, tokenizer, engine, text);
+  if (verb.get_option("--tokens")->count() == 0) o.request.max_tokens = engine.context();
+  chat(o.chat, tokenizer, *chat_template, engine.context(), text, [&](std::vector<int32_t> ids) {
+    o.request.prompt = std::move(ids);
+    return answer(o, engine, o.request);
+  });
+}
+
+std::vector<int32_t> prompt_ids(const RunOptions& o, const Tokenizer& tokenizer) {
+  const std::string text = prompt_text(o.prompt);
+  if (!o.chat.one_turn) return tokenizer.encode(text, {.add_bos = true, .parse_special = !o.no_special});
+  const auto chat_template = find_chat_template(o.chat, tokenizer.spec());
+  LK_REQUIRE(chat_template.has_value(), kInvalidArgument,
+             "--chat: {} says no chat template, must come with one or be given --chat-template", o.common.model);
+  return first_turn(o.chat, tokenizer, *chat_template, text);
+}
+
 void run(RunOptions& o, const CLI::App& verb) {
   if (is_encoder(o.common.model)) return run_encoder(o, verb);
   LK_REQUIRE(o.pool.empty(), kInvalidArgument, "--pool {}: the model generates text, only encoders embed it", o.pool);
@@ -146,15 +175,8 @@ void run(RunOptions& o, const CLI::App& verb) {
   parse_attention_spec(o.common.attention);  // a slip is told before a model is opened
   const auto model = open_model(o.common.model);
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
-  if (o.interactive) {
-    const bool given = !o.prompt.text.empty() || !o.prompt.file.empty();
-    const std::string text = given ? prompt_text(o.prompt) : "";
-    const OpenedMethod opened =
-        open(o, *context, *model, tokenizer.encode(text, {.add_bos = true, .parse_special = false}));
-    Engine engine(*context, *model, tokenizer, *opened.method, o.engine);
-    return converse(o, tokenizer, engine, text);
-  }
-  o.request.prompt = tokenizer.encode(prompt_text(o.prompt), {.add_bos = true, .parse_special = !o.no_special});
+  if (o.interactive) return interact(o, verb, *context, *model, tokenizer);
+  o.request.prompt = prompt_ids(o, tokenizer);
   if (o.engine.context == 0)  // no more than this run can need, so that memory is not reserved for nothing
     o.engine.context = std::min<int64_t>(model->shape().context, static_cast<int64_t>(o.request.prompt.size()) +
                                                                      std::max<int64_t>(o.request.max_tokens, 1));
@@ -177,7 +199,9 @@ void add_run(CLI::App& app) {
       "run", "generate text from a prompt; with an encoder, embeddings or classes of texts (-f: one a line)");
   add_model(*verb, options->common);
   add_prompt(*verb, options->prompt);
-  verb->add_flag("-i,--interactive", options->interactive, "go on from lines typed at the terminal");
+  verb->add_flag("-i,--interactive", options->interactive,
+                 "talk at the terminal; with a model that has no chat template: go on from the lines typed");
+  add_chat(*verb, options->chat);
   add_sampling(*verb, options->request);
   add_attention(*verb, options->common);
   verb->add_option("--context", options->engine.context,

@@ -8,10 +8,12 @@
 namespace lowkey::cli {
 namespace {
 
-volatile std::sig_atomic_t g_interrupted = 0;  // a signal handler can reach nothing but a global
+// A signal handler can reach nothing but globals.
+volatile std::sig_atomic_t g_interrupted = 0;
+volatile std::sig_atomic_t g_waiting = 0;  // nothing is being done that could end first
 
 void on_interrupt(int signal) {
-  if (g_interrupted != 0) _exit(128 + signal);
+  if (g_interrupted != 0 || g_waiting != 0) _exit(128 + signal);
   g_interrupted = 1;
 }
 
@@ -38,5 +40,10 @@ void install_signal_handlers() {
 }
 
 bool interrupted() noexcept { return g_interrupted != 0; }
+
+void wait_for_input(bool waiting) noexcept {
+  g_interrupted = 0;
+  g_waiting = waiting ? 1 : 0;
+}
 
 }  // namespace lowkey::cli

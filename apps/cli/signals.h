@@ -6,5 +6,7 @@ namespace lowkey::cli {
 
 void install_signal_handlers();
 bool interrupted() noexcept;
+// While a program waits for a line, one Ctrl-C ends it. Forgets a Ctrl-C that ended the job before.
+void wait_for_input(bool waiting) noexcept;
 
 }  // namespace lowkey::cli
