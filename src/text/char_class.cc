@@ -90,7 +90,11 @@ bool is_space(char32_t c) noexcept {
 
 bool is_word(char32_t symbol) noexcept {
   const Category category = category_of(symbol);
-  return (category >= Category::kLu && category <= Category::kPc) || symbol == 0x200C || symbol == 0x200D;
+  if (category >= Category::kLu && category <= Category::kPc) return category != Category::kNo;
+  const auto between = [symbol](char32_t first, char32_t last) { return first <= symbol && symbol <= last; };
+  // Joiners, and letters in circles and squares.
+  return between(0x200C, 0x200D) || between(0x24B6, 0x24E9) || between(0x1F130, 0x1F149) || between(0x1F150, 0x1F169) ||
+         between(0x1F170, 0x1F189);
 }
 
 }  // namespace lowkey

@@ -50,7 +50,7 @@ enum class Category : uint8_t {
 };
 Category category_of(char32_t symbol) noexcept;
 bool is_space(char32_t symbol) noexcept;  // \s
-// Letters, marks, numbers, connecting punctuation and joiners: \w.
+// Letters, marks, digits, connecting punctuation and joiners: \w.
 bool is_word(char32_t symbol) noexcept;
 
 }  // namespace lowkey

@@ -241,7 +241,8 @@ RegexParser::Item RegexParser::parse_escape(bool in_class) {
       return item;
     case 'w':
     case 'W':
-      item.categories = category_mask("L") | category_mask("M") | category_mask("N") | bit(Category::kPc);
+      item.categories =
+          category_mask("L") | category_mask("M") | bit(Category::kNd) | bit(Category::kNl) | bit(Category::kPc);
       item.negated = c == 'W';
       return item;
     case 'p':

@@ -149,6 +149,9 @@ void read_pretokenizer(const JsonField& pretokenizer, TokenizerSpec* spec) {
   for (size_t i = 0; i < steps; ++i) {
     const JsonField part = sequence ? parts[i] : pretokenizer;
     if (part["type"].text() != "ByteLevel") {
+      // These see ByteLevel's alphabet, in which some bytes are letters and numbers; of ASCII's digits it is the same.
+      const bool same = part["pattern"]["Regex"].text("") == "[0-9][0-9][0-9]";
+      if (bytes && !same) part["type"].unsupported("after ByteLevel only a Split at [0-9][0-9][0-9] is supported");
       spec->splits.push_back(read_step(part));
       continue;
     }
