@@ -122,8 +122,10 @@ def main():
             for kv_type in args.kv_type:
                 results.append(measure(case, tokens, kv_type, args, lowkey))
                 print(json.dumps({key: value for key, value in results[-1].items() if key != "rounds"}), flush=True)
-                command = (f"bench/versus_torch.py --heads {args.heads} --kv-heads {args.kv_heads} --head-dim "
-                           f"{args.head_dim} --threads {args.threads} --rounds {args.rounds}")
+                lists = {"context": args.context, "prompt": args.prompt}
+                command = " ".join(["bench/versus_torch.py", f"--threads {args.threads} --rounds {args.rounds}",
+                                    *(f"--{name} {','.join(map(str, values))}" for name, values in lists.items()),
+                                    "--kv-type", *args.kv_type, *(["--attention", *args.attention] if args.attention else [])])
                 about = {"command": command, "commit": commit(), "date": datetime.date.today().isoformat(),
                          "machine": machine(), "peer": f"torch {torch.__version__}", **lowkey.about}
                 args.output.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
