@@ -9,6 +9,9 @@
   compare_tokenizers.py --as-qwen2 OUT.json TOKENIZER_JSON                       the same vocabulary, Qwen2's rules
   compare_tokenizers.py --as llama2 OUT.json TOKENIZER_MODEL                     a tokenizer.json with the rules of Llama-2,
                                                                                  gemma, mistral (Metaspace) or phi3
+  compare_tokenizers.py --as starcoder OUT.json TOKENIZER_JSON                   the same vocabulary, cut as by StarCoder,
+                                                                                 deepseek-llm, deepseek-coder, deepseek-v3,
+                                                                                 gpt-4o, tekken or bloom
   compare_tokenizers.py --fixture tests/data/tokenizer.json TOKENIZER_JSON       strings and ids for the C++ test
 
 The strings mix control characters, emoji sequences, CJK, jamo, combining marks, digits of many scripts, runs of white
@@ -37,6 +40,24 @@ NEWER_BLOCKS = [(0x1C89, 0x1C8B), (0xA7CB, 0xA7DD), (0x105C0, 0x10600), (0x10D40
                 (0x1CCF0, 0x1CCFA), (0x1E5D0, 0x1E5FB), (0x2EBF0, 0x2EE5E)]
 WORDS = "the of and I'm don't naïve Straße HTTP getElementById x86_64 3.14159 foo_bar 'tis rock'n'roll e.g. C++20".split()
 QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+# What cuts before ByteLevel: Split by a regular expression, or the digits one by one.
+CASED = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]%s[\p{Ll}\p{Lm}\p{Lo}\p{M}]%s"
+ENDING = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SUFFIX = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
+SPLITS = {
+    "starcoder": [None],
+    "deepseek-llm": [r"[\r\n]", r"\s?[\p{Lu}\p{Ll}\p{Lt}]+", "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+",
+                     r"\s+$", CJK, None],
+    "deepseek-coder": [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CJK, None],
+    "deepseek-v3": [r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+                    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"""
+                    r"\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "gpt-4o": ["|".join((CASED % ("*", "+") + SUFFIX, CASED % ("+", "*") + SUFFIX, r"\p{N}{1,3}", ENDING))],
+    "tekken": ["|".join((CASED % ("*", "+"), CASED % ("+", "*"), r"\p{N}", ENDING))],
+    "bloom": [" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+"],
+}
 
 
 def by_category(*categories):
@@ -227,6 +248,16 @@ def write_as_qwen2(path, out):
     json.dump(document, open(out, "w"))
 
 
+def write_as_splits(kind, path, out):
+    document = json.load(open(path))
+    steps = [{"type": "Digits", "individual_digits": True} if regex is None else
+             {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+             for regex in SPLITS[kind]]
+    steps.append({"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": kind == "starcoder"})
+    document["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+    json.dump(document, open(out, "w"))
+
+
 def write_as_sentencepiece(kind, path, out):
     """What Hugging Face's converters make of a tokenizer.model of BPE: a merge for each cut of a piece, ranked by score."""
     processor = sentencepiece.SentencePieceProcessor(model_file=path)
@@ -281,7 +312,8 @@ def main():
     if args.as_qwen2:
         return write_as_qwen2(args.tokenizers[0], args.as_qwen2)
     if args.kind:
-        return write_as_sentencepiece(args.kind[0], args.tokenizers[0], args.kind[1])
+        write = write_as_splits if args.kind[0] in SPLITS else write_as_sentencepiece
+        return write(args.kind[0], args.tokenizers[0], args.kind[1])
     if args.fixture:
         return write_fixture(args.tokenizers[0], args.fixture, args.seed)
     good = compare_classes(args.binary) if args.classes else True
