@@ -95,7 +95,7 @@ class Budget {
   Budget(const std::string& source, size_t input_bytes)
       : source_(source),
         steps_(400'000 + static_cast<int64_t>(input_bytes)),
-        bytes_((int64_t{8} << 20) + 64 * static_cast<int64_t>(input_bytes)) {}
+        bytes_((int64_t{4} << 20) + 64 * static_cast<int64_t>(input_bytes)) {}
   void step(int line) {
     line_ = line;
     if (--steps_ < 0) refuse("runs too long");
