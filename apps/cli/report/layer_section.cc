@@ -61,12 +61,12 @@ Table by_head(const Entry<QualityFacts>& e, const HeatScale& scale) {
   return map;
 }
 
-// Not so where every head chose all of the best tokens, or nothing was looked at.
+// Not so where every head chose all of the best tokens, or none, or nothing was looked at.
 bool tells(const QualityFacts& q) {
+  bool some = false, misses = false;
   for (const LayerFacts& layer : q.layers)
-    for (const double recall : layer.recall_of_heads)
-      if (recall < 1) return true;
-  return false;
+    for (const double recall : layer.recall_of_heads) some |= recall > 0, misses |= recall < 1;
+  return some && misses;
 }
 
 void add_heads(const QualityEntries& all, Page& page) {
@@ -81,7 +81,8 @@ void add_heads(const QualityEntries& all, Page& page) {
     if (tells(e.facts)) maps.push_back(by_head(e, scale));
   if (maps.empty()) return;
   page.note(
-      "Recall by query head, a map for each method that misses any token: layers from top to bottom, heads from left "
+      "Recall by query head, a map for each method that chooses and misses some: layers from top to bottom, heads from "
+      "left "
       "to right.");
   page.maps(maps, scale.legend());
 }

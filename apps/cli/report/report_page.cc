@@ -5,6 +5,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/cli/report/page.h"
 #include "apps/cli/report/page_parts.h"
@@ -42,15 +43,19 @@ std::string file_name(const std::string& path) {
                      end - (slash == std::string::npos ? 0 : slash + 1) + 1);
 }
 
-// "ref-41m.gguf on books.txt", of the first run that says so.
-std::string subject(std::span<const RunFacts> runs) {
-  std::string model, text;
+// What the runs that say it have in this setting, when it is the same for all; else "".
+std::string shared(std::span<const RunFacts> runs, const std::string& setting) {
+  std::set<std::string> files;
   for (const RunFacts& run : runs)
-    for (const auto& [key, value] : run.settings) {
-      if (key == "model" && model.empty()) model = file_name(value);
-      if (key == "text" && text.empty()) text = file_name(value);
-    }
-  if (model.empty()) return "measurements";
+    for (const auto& [key, value] : run.settings)
+      if (key == setting && !value.empty()) files.insert(file_name(value));
+  return files.size() == 1 ? *files.begin() : "";
+}
+
+// "ref-41m.gguf on books.txt".
+std::string subject(std::span<const RunFacts> runs) {
+  const std::string model = shared(runs, "model"), text = shared(runs, "text");
+  if (model.empty()) return text.empty() ? "measurements" : "measurements on " + text;
   return text.empty() ? model : model + " on " + text;
 }
 

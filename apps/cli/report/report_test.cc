@@ -310,6 +310,9 @@ TEST(Report, RunsStandSideBySide) {
   EXPECT_EQ(chart["series"][0]["colour"], chart["series"][2]["colour"]);
   EXPECT_NE(chart["series"][0]["run"], chart["series"][2]["run"]);
   EXPECT_EQ(data["runs"][1]["results"], other);
+  expect_has(page, "<h1>m.gguf on books.txt</h1>");
+  other["text"] = "other.txt";
+  expect_has(page_of({{"first", kEval}, {"second", other.dump()}}), "<h1>m.gguf</h1>");
 }
 
 TEST(Report, NamesFromFilesAreSafeEverywhere) {
