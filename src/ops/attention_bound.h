@@ -44,4 +44,10 @@ inline void attention_bound(const KvPages& kv, int head, TokenList list, const f
   for (int64_t d = 0; d < dim; ++d) bound[d] *= eps * (2 * kScore * products + kValue) / total;
 }
 
+// The same where scores are capped: tanh changes no score by more than its error was, and errs by 2^-20 of the cap. In
+// terms of the largest |v|.
+inline double capped_attention_bound(double products, float cap, double eps, double largest_value) {
+  return (2 * (eps * products + 0x1p-20 * cap) + 4 * eps) * largest_value;
+}
+
 }  // namespace lowkey

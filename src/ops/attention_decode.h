@@ -14,7 +14,7 @@ namespace lowkey {
 
 // The tokens to read for one (sequence, KV head).
 struct TokenList {
-  const int32_t* ids = nullptr;  // [count], ascending, unique, in [0, S); null: all S tokens
+  const int32_t* ids = nullptr;  // [count], ascending, unique, in [0, S); null: all S tokens, or those in the window
   int64_t count = 0;
 };
 
@@ -24,6 +24,8 @@ struct AttentionDecodeArgs {
   std::span<const TokenList> tokens;  // [B * KH], or [B * H] (a list for each query head), or empty: all tokens
   float scale;                        // of the scores, usually 1 / sqrt(D)
   View out;                           // [B, H, D] f32
+  int64_t window = 0;                 // above 0: without a list only the last so many tokens are read
+  float cap = 0;                      // above 0: scores x become cap tanh(x / cap)
 };
 
 void attention_decode(const Context&, const AttentionDecodeArgs&);

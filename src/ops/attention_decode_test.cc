@@ -19,6 +19,8 @@ struct Batch {
   std::vector<KvPages> kv;
   std::vector<float> q;
   float scale;
+  int64_t window = 0;
+  float cap = 0;
 
   explicit Batch(const AttentionCase& c, bool shuffled = false) : shape(c), scale(1.f / std::sqrt(float(c.dim))) {
     for (size_t b = 0; b < c.lengths.size(); ++b)
@@ -30,7 +32,13 @@ struct Batch {
   AttentionDecodeArgs args(std::vector<float>& out, std::span<const TokenList> tokens = {}) {
     out.assign(q.size(), -7.f);
     const auto view = [&](float* data) { return View{data, DType::kF32, {size(), shape.heads, shape.dim}}; };
-    return {.q = view(q.data()), .kv = kv, .tokens = tokens, .scale = scale, .out = view(out.data())};
+    return {.q = view(q.data()),
+            .kv = kv,
+            .tokens = tokens,
+            .scale = scale,
+            .out = view(out.data()),
+            .window = window,
+            .cap = cap};
   }
   std::vector<float> run(int threads, std::span<const TokenList> tokens = {}) {
     std::vector<float> out;
@@ -47,7 +55,10 @@ struct Batch {
       const auto b = static_cast<size_t>(row / shape.heads);
       const int head = static_cast<int>(row % shape.heads) / group;
       const auto lists = static_cast<int64_t>(tokens.size() / kv.size());
-      const TokenList list = tokens.empty() ? TokenList{} : tokens[static_cast<size_t>(row * lists / shape.heads)];
+      TokenList list = tokens.empty() ? TokenList{} : tokens[static_cast<size_t>(row * lists / shape.heads)];
+      std::vector<int32_t> seen(static_cast<size_t>(window > 0 ? std::min(window, kv[b].length) : 0));
+      std::iota(seen.begin(), seen.end(), static_cast<int32_t>(kv[b].length - std::ssize(seen)));
+      if (list.ids == nullptr && window > 0) list = {seen.data(), std::ssize(seen)};
       attention_bound(kv[b], head, list, q.data() + row * shape.dim, scale, kEpsF32, bound.data());
       for (int d = 0; d < shape.dim; ++d) {
         const auto i = static_cast<size_t>(row * shape.dim + d);
@@ -114,6 +125,42 @@ TEST_P(AttentionDecode, ListsSelectTokens) {
   for (const auto& list : ids) lists.push_back({list.data(), static_cast<int64_t>(list.size())});
   lists[0] = {};  // one of them reads all
   batch.expect_within_bound(batch.run(2, lists), lists);
+}
+
+TEST_P(AttentionDecode, AWindowIsTheListOfItsTokens) {
+  for (int64_t window : {1, 200}) {
+    Batch batch(shape(), true);
+    batch.window = window;
+    const std::vector<float> out = batch.run(2);
+    batch.expect_within_bound(out);
+    std::vector<std::vector<int32_t>> ids;
+    std::vector<TokenList> lists;
+    for (int64_t length : shape().lengths) {
+      ids.emplace_back(static_cast<size_t>(std::min(window, length)));
+      std::iota(ids.back().begin(), ids.back().end(), static_cast<int32_t>(length - std::ssize(ids.back())));
+      for (int head = 0; head < shape().kv_heads; ++head) lists.push_back({ids.back().data(), std::ssize(ids.back())});
+    }
+    EXPECT_EQ(batch.run(3, lists), out) << window;
+  }
+}
+
+TEST_P(AttentionDecode, CapsScores) {
+  for (float cap : {5.f}) {
+    Batch batch(shape());
+    batch.cap = cap;
+    batch.scale = 2;  // so that many scores lie beyond the cap
+    const std::vector<float> out = batch.run(2);
+    std::vector<float> exact;
+    ref::attention_decode(batch.args(exact));
+    double keys = 0, values = 0, queries = 0;
+    for (TestSequence& s : batch.sequences) {
+      for (float k : s.keys()) keys = std::max<double>(keys, std::abs(k));
+      for (float v : s.values()) values = std::max<double>(values, std::abs(v));
+    }
+    for (float q : batch.q) queries = std::max<double>(queries, std::abs(q));
+    const double bound = capped_attention_bound(2 * keys * queries * shape().dim, cap, kEpsF32, values);
+    for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], exact[i], bound) << shape().name << " cap " << cap;
+  }
 }
 
 TEST_P(AttentionDecode, EveryQueryHeadMayHaveItsList) {

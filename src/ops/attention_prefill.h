@@ -16,6 +16,8 @@ struct AttentionPrefillArgs {
   float scale;  // of the scores, usually 1 / sqrt(D)
   View out;     // [T, H, D] f32
   bool causal = true;
+  int64_t window = 0;  // above 0, causal: row i reads the last so many tokens up to its own
+  float cap = 0;       // above 0: scores x become cap tanh(x / cap)
 };
 
 void attention_prefill(const Context&, const AttentionPrefillArgs&);

@@ -20,6 +20,8 @@ struct Prompt {
   int64_t tokens;
   std::vector<float> q;  // [T, H, D]
   float scale;
+  int64_t window = 0;
+  float cap = 0;
 
   explicit Prompt(const AttentionCase& c, int64_t most = 120, bool shuffled = false)
       : shape(c),
@@ -36,7 +38,7 @@ struct Prompt {
     const auto view = [&](std::vector<float>& x) {
       return View{x.data() + begin * row(), DType::kF32, {end - begin, shape.heads, shape.dim}};
     };
-    return {.q = view(q), .kv = kv, .scale = scale, .out = view(out)};
+    return {.q = view(q), .kv = kv, .scale = scale, .out = view(out), .window = window, .cap = cap};
   }
   // All rows read all keys.
   AttentionPrefillArgs whole(std::vector<float>& out, int64_t begin, int64_t end) {
@@ -60,7 +62,10 @@ struct Prompt {
       KvPages kv = sequence.kv();
       if (causal) kv.length -= tokens - 1 - r / shape.heads;
       const int head = static_cast<int>(r % shape.heads) / (shape.heads / shape.kv_heads);
-      attention_bound(kv, head, {}, q.data() + r * shape.dim, scale, eps(), bound.data());
+      std::vector<int32_t> seen(static_cast<size_t>(window > 0 ? std::min(window, kv.length) : 0));
+      std::iota(seen.begin(), seen.end(), static_cast<int32_t>(kv.length - std::ssize(seen)));
+      const TokenList list{window > 0 ? seen.data() : nullptr, std::ssize(seen)};
+      attention_bound(kv, head, list, q.data() + r * shape.dim, scale, eps(), bound.data());
       for (int d = 0; d < shape.dim; ++d) {
         const auto i = static_cast<size_t>(r * shape.dim + d);
         ASSERT_LE(std::abs(double{out[i]} - exact[i]), bound[static_cast<size_t>(d)] + kEpsF32 * std::abs(exact[i]))
@@ -136,6 +141,34 @@ TEST_P(AttentionPrefill, NotCausalEveryRowReadsAllKeys) {
   EXPECT_EQ(out, run(1, prompt.tokens));
   EXPECT_EQ(out, run(2, 1));
   EXPECT_EQ(out, run(3, 7));
+}
+
+TEST_P(AttentionPrefill, AWindowHidesWhatLiesBefore) {
+  for (int64_t window : {5, 130}) {
+    Prompt prompt(shape(), 5);
+    prompt.window = window;
+    const std::vector<float> out = prompt.run(2, prompt.tokens);
+    prompt.expect_within_bound(out);
+    EXPECT_EQ(out, prompt.run(1, 1)) << window;
+    EXPECT_EQ(out, prompt.run(3, 2)) << window;
+  }
+}
+
+TEST_P(AttentionPrefill, CapsScores) {
+  for (float cap : {5.f}) {
+    Prompt prompt(shape(), 6);
+    prompt.cap = cap;
+    prompt.scale = 2;  // so that many scores lie beyond the cap
+    const std::vector<float> out = prompt.run(2, prompt.tokens);
+    std::vector<float> exact(out.size());
+    ref::attention_prefill(prompt.args(exact, 0, prompt.tokens));
+    double keys = 0, values = 0, queries = 0;
+    for (float k : prompt.sequence.keys()) keys = std::max<double>(keys, std::abs(k));
+    for (float v : prompt.sequence.values()) values = std::max<double>(values, std::abs(v));
+    for (float q : prompt.q) queries = std::max<double>(queries, std::abs(q));
+    const double bound = capped_attention_bound(2 * keys * queries * shape().dim, cap, kEpsF32, values);
+    for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], exact[i], bound) << shape().name << " cap " << cap;
+  }
 }
 
 // The queries need not be among the keys: more of them than keys, as against a few principal keys.

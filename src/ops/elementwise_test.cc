@@ -1,5 +1,5 @@
-// The light ops: rmsnorm, layernorm, swiglu, gelu, add, softmax, logsumexp, embed, each against its reference on every
-// instruction set.
+// The light ops: rmsnorm, layernorm, swiglu, gelu, soft_cap, add, softmax, logsumexp, embed, each against its reference
+// on every instruction set.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "ops/layernorm.h"
 #include "ops/quantize.h"
 #include "ops/rmsnorm.h"
+#include "ops/soft_cap.h"
 #include "ops/softmax.h"
 #include "ops/swiglu.h"
 
@@ -110,6 +111,37 @@ TEST(Gelu, AgreesWithTheReferenceInPlaceToo) {
       // The exponent x^2 / 2 rounds twice, the polynomial and exp() err by some ulps.
       const double bound = kEpsilon * (10 + double{x[i]} * x[i]) * std::fabs(want[i]) + 1e-36;
       ASSERT_LE(std::fabs(out[i] - want[i]), bound) << x[i];
+    }
+  });
+}
+
+TEST(Gelu, WithTanhAgreesWithTheReferenceTooAndMultiplies) {
+  const Context context(2);
+  for_all([&](Shape s) {
+    std::vector<float> x = random_values(s.rows * s.columns, 3), up = random_values(s.rows * s.columns, 1), want(x),
+                       out(x);
+    const auto view = [&](std::vector<float>& values) { return f32_view(values.data(), {s.rows, s.columns}); };
+    for (bool gated : {false, true}) {
+      out = x;
+      const View factor = gated ? view(up) : View{};
+      ref::gelu({.x = view(x), .out = view(want), .tanh = true, .up = factor});
+      gelu(context, {.x = view(out), .out = view(out), .tanh = true, .up = factor});
+      for (size_t i = 0; i < out.size(); ++i) {
+        const double z = 0.8 * std::fabs(x[i]) * (1 + 0.0448 * x[i] * x[i]);
+        ASSERT_LE(std::fabs(out[i] - want[i]), kEpsilon * (12 + 8 * z) * std::fabs(want[i]) + 1e-36) << x[i];
+      }
+    }
+  });
+}
+
+TEST(SoftCap, AgreesWithTheReference) {
+  const Context context(2);
+  for_all([&](Shape s) {
+    for (float cap : {0.3f, 5.f, 50.f}) {
+      std::vector<float> x = random_values(s.rows * s.columns, 6), want(x), out(x);
+      ref::soft_cap({f32_view(want.data(), {s.rows, s.columns}), cap});
+      soft_cap(context, {f32_view(out.data(), {s.rows, s.columns}), cap});
+      for (size_t i = 0; i < out.size(); ++i) ASSERT_LE(std::fabs(out[i] - want[i]), 0x1p-20 * std::fabs(want[i]));
     }
   });
 }

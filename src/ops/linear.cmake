@@ -11,6 +11,7 @@ set(LINEAR_SOURCES
   cpu/matmul.cc
   cpu/quantize.cc
   cpu/rmsnorm.cc
+  cpu/soft_cap.cc
   cpu/softmax.cc
   cpu/swiglu.cc
   ref/gelu.cc
@@ -18,6 +19,7 @@ set(LINEAR_SOURCES
   ref/matmul.cc
   ref/quantize.cc
   ref/rmsnorm.cc
+  ref/soft_cap.cc
   ref/softmax.cc
   ref/swiglu.cc)
 

@@ -45,6 +45,8 @@ void check(const AttentionDecodeArgs& a) {
     LK_REQUIRE(kv.kv_heads == a.kv[0].kv_heads && kv.dtype == a.kv[0].dtype, kInvalidArgument,
                "[attention_decode] caches of different shape or type in one batch");
   }
+  LK_REQUIRE(a.window >= 0 && a.cap >= 0, kInvalidArgument, "[attention_decode] window={} cap={}, must be >= 0",
+             a.window, a.cap);
   check_lists(a);
 }
 
@@ -78,25 +80,31 @@ class Plan {
   void attend(int64_t run) const noexcept {
     const int64_t pair = std::upper_bound(first_run_, first_run_ + pairs_ + 1, run) - first_run_ - 1;
     const int64_t count = this->count(pair), length = decode_run(count);
-    const int64_t begin = (run - first_run_[pair]) * length;
+    const int64_t begin = (run - first_run_[pair]) * length, first = this->first(pair);
     decode_chunk({.kv = &a_.kv[static_cast<size_t>(pair / lists_)],
                   .head = static_cast<int>(pair % lists_ / lists_per_head_),
                   .ids = a_.tokens.empty() ? nullptr : a_.tokens[static_cast<size_t>(pair)].ids,
-                  .begin = begin,
-                  .end = std::min(begin + length, count),
+                  .begin = first + begin,
+                  .end = first + std::min(begin + length, count),
                   .q = q_ + pair * group_ * dim_,
                   .group = static_cast<int>(group_),
+                  .cap = a_.cap * std::numbers::log2e_v<float>,
                   .state = state(run, 0)});
     if (std::atomic_ref(pending_[pair]).fetch_sub(1, std::memory_order_acq_rel) == 1)
       for (int64_t g = 0; g < group_; ++g) merge(pair, g);
   }
 
  private:
-  int64_t count(int64_t pair) const noexcept {
-    const auto p = static_cast<size_t>(pair);
-    const bool listed = !a_.tokens.empty() && a_.tokens[p].ids != nullptr;
-    return listed ? a_.tokens[p].count : a_.kv[p / static_cast<size_t>(lists_)].length;
+  bool listed(int64_t pair) const noexcept {
+    return !a_.tokens.empty() && a_.tokens[static_cast<size_t>(pair)].ids != nullptr;
   }
+  int64_t length(int64_t pair) const noexcept { return a_.kv[static_cast<size_t>(pair / lists_)].length; }
+  int64_t count(int64_t pair) const noexcept {
+    if (listed(pair)) return a_.tokens[static_cast<size_t>(pair)].count;
+    return a_.window > 0 ? std::min(a_.window, length(pair)) : length(pair);
+  }
+  // The first token of those that are read without a list.
+  int64_t first(int64_t pair) const noexcept { return listed(pair) ? 0 : length(pair) - count(pair); }
 
   float* state(int64_t run, int64_t g) const noexcept { return states_ + (run * group_ + g) * state_floats(dim_); }
 

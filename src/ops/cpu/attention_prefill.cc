@@ -20,6 +20,8 @@ void check(const AttentionPrefillArgs& a) {
              "[attention_prefill] q={}, must have T <= {}, the keys", a.q.describe(), a.kv.length);
   LK_REQUIRE(a.out.dtype == DType::kF32 && a.out.rank == 3 && a.out.shape == a.q.shape, kInvalidArgument,
              "[attention_prefill] out={}, must be shaped as q={}", a.out.describe(), a.q.describe());
+  LK_REQUIRE(a.window >= 0 && a.cap >= 0 && (a.causal || a.window == 0), kInvalidArgument,
+             "[attention_prefill] window={} cap={}, must be >= 0, and no window unless causal", a.window, a.cap);
   LK_REQUIRE(a.kv.head_dim == a.q.dim(2) && a.q.dim(1) % a.kv.kv_heads == 0, kInvalidArgument,
              "[attention_prefill] q={} against {} KV heads of {}", a.q.describe(), a.kv.kv_heads, a.kv.head_dim);
 }
@@ -38,7 +40,7 @@ int64_t block_rows(int64_t rows, int64_t kv_heads, int threads) {
 
 void attention_prefill(const Context& context, const AttentionPrefillArgs& a) {
   check(a);
-  const bool amx = active_isa() == Isa::kAmx && a.kv.dtype != DType::kF32;
+  const bool amx = active_isa() == Isa::kAmx && a.kv.dtype != DType::kF32 && a.cap == 0;
   const int64_t kv_heads = a.kv.kv_heads, rows = a.q.dim(0) * a.q.dim(1) / kv_heads;
   const int64_t block = block_rows(rows, kv_heads, context.threads.count()), blocks = (rows + block - 1) / block;
   const int64_t bytes = amx ? prefill_block_amx_scratch(block, a.q.dim(2)) : prefill_block_scratch(block, a.q.dim(2));

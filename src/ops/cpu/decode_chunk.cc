@@ -20,6 +20,7 @@
 #include <hwy/highway.h>
 
 #include "ops/cpu/lanes-inl.h"
+#include "ops/cpu/soft_cap-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey {
@@ -258,6 +259,7 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
     w.fetched = 0;
     gather(c, at + 2 * most, most, *w.later);
     scores<D, T>(d, c, q, heads, w);
+    for (int h = 0; c.cap > 0 && h < heads; ++h) soft_cap_span(w.weights[h], w.block->count, c.cap);
     softmax_step(hn::ScalableTag<float>(), w, heads, dim, state, stride);
     values<D, T>(d, w, heads, dim, state, stride);
   }

@@ -15,6 +15,7 @@ struct DecodeChunk {
   int64_t begin, end;  // begin < end
   const float* q;      // [G, D], already multiplied by scale * log2(e)
   int group;           // G
+  float cap;           // above 0: scores x become cap tanh(x / cap); times log2(e), as q
   float* state;        // out [G, state_floats(D)]: sum of 2^(score - max) v [D], then max, then sum of 2^(score - max)
 };
 

@@ -36,15 +36,36 @@ V gelu_of(D d, V x) {
   return hn::NegMulAdd(t, tail, positive);
 }
 
-// out may be x.
-void gelu_span(const float* x, float* out, int64_t n) {
-  const hn::ScalableTag<float> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(gelu_of(d, hn::LoadU(d, x + i)), d, out + i);
-  const hn::CappedTag<float, 1> single;
-  for (; i < n; ++i) hn::StoreU(gelu_of(single, hn::LoadU(single, x + i)), single, out + i);
+// exp is clamped where the result is 0 or x in f32 anyway.
+template <class D, class V>
+V gelu_tanh_of(D d, V x) {
+  constexpr float kSlopeAtZero = 1.5957691216057308f, kCubic = kSlopeAtZero * 0.044715f;  // of 2 z
+  const V twice_z = hn::Mul(x, hn::MulAdd(hn::Mul(x, x), hn::Set(d, kCubic), hn::Set(d, kSlopeAtZero)));
+  const V bounded = hn::Min(hn::Max(hn::Neg(twice_z), hn::Set(d, -87.f)), hn::Set(d, 88.f));
+  return hn::Div(x, hn::Add(hn::Set(d, 1.f), hn::Exp(d, bounded)));
 }
+
+template <bool kTanh, class D>
+HWY_INLINE void gelu_lanes(D d, const float* x, const float* up, float* out) {
+  const auto v = hn::LoadU(d, x);
+  const auto y = kTanh ? gelu_tanh_of(d, v) : gelu_of(d, v);
+  hn::StoreU(up == nullptr ? y : hn::Mul(y, hn::LoadU(d, up)), d, out);
+}
+
+// out may be x or up, which may be null.
+template <bool kTanh>
+void gelu_rows(const float* x, const float* up, float* out, int64_t n) {
+  const hn::ScalableTag<float> d;
+  const hn::CappedTag<float, 1> single;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto at = [up](int64_t i) { return up == nullptr ? nullptr : up + i; };
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) gelu_lanes<kTanh>(d, x + i, at(i), out + i);
+  for (; i < n; ++i) gelu_lanes<kTanh>(single, x + i, at(i), out + i);
+}
+
+void gelu_span(const float* x, const float* up, float* out, int64_t n) { gelu_rows<false>(x, up, out, n); }
+void gelu_tanh_span(const float* x, const float* up, float* out, int64_t n) { gelu_rows<true>(x, up, out, n); }
 
 }  // namespace
 }  // namespace lowkey::HWY_NAMESPACE
@@ -56,12 +77,17 @@ HWY_AFTER_NAMESPACE();
 namespace lowkey {
 
 HWY_EXPORT(gelu_span);
+HWY_EXPORT(gelu_tanh_span);
 
 void gelu(const Context& context, const GeluArgs& a) {
   LK_REQUIRE(a.x.dtype == DType::kF32 && a.out.dtype == DType::kF32 && a.x.shape == a.out.shape, kInvalidArgument,
              "[gelu] x {} and out {}, must be f32 of one shape", a.x.describe(), a.out.describe());
+  LK_REQUIRE(!a.up || (a.up.dtype == DType::kF32 && a.up.shape == a.x.shape), kInvalidArgument,
+             "[gelu] up {}, must be f32 of x's shape", a.up.describe());
+  const auto kernel = a.tanh ? HWY_DYNAMIC_DISPATCH(gelu_tanh_span) : HWY_DYNAMIC_DISPATCH(gelu_span);
   share_rows(context.threads, a.x.rows(), a.x.columns(), [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(gelu_span)(a.x.f32_row(begin), a.out.f32_row(begin), (end - begin) * a.x.columns());
+    kernel(a.x.f32_row(begin), a.up ? a.up.f32_row(begin) : nullptr, a.out.f32_row(begin),
+           (end - begin) * a.x.columns());
   });
 }
 

@@ -18,6 +18,7 @@
 #include <hwy/highway.h>
 
 #include "ops/cpu/lanes-inl.h"
+#include "ops/cpu/soft_cap-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey {
@@ -151,17 +152,19 @@ void values(const Workspace& w, const Panel& p, int keys, int64_t dim) {
     product_tile<kTile, true>(w.values + d, 1, stride, w.weights, keys, w.rescale, p.out + d * kPanel);
 }
 
-// Scores of keys past a query's own position become -infinity, so their weights are exactly zero.
+// Scores of keys that a query does not see become -infinity, so their weights are exactly zero.
 void mask(const PrefillRows& rows, const Workspace& w, int64_t begin_row, int64_t begin_key, int keys) {
   const float lowest = -std::numeric_limits<float>::infinity();
   for (int i = 0; i < kPanel; ++i) {
+    const int64_t hidden = std::min<int64_t>(keys, rows.first(begin_row + i) - begin_key);
     const int64_t visible = std::max<int64_t>(0, rows.position(begin_row + i) - begin_key + 1);
+    for (int64_t k = 0; k < hidden; ++k) w.weights[k * kPanel + i] = lowest;
     for (int64_t k = visible; k < keys; ++k) w.weights[k * kPanel + i] = lowest;
   }
 }
 
-// One vector of queries: scores to weights, the maximum and the sum move on. The first key block shows every query
-// a key, so the maximum is finite from then on.
+// One vector of queries: scores to weights, the maximum and the sum move on. A query that sees none of the first keys,
+// for they lie before its window, has a maximum of -infinity until then: weights and sums of 0.
 void softmax(const Workspace& w, const Panel& p, int keys, int vector) {
   const D d;
   const int at = vector * kLanes;
@@ -188,14 +191,18 @@ void attend(const PrefillBlock& b) {
   const Workspace w(reinterpret_cast<float*>(b.scratch), rows.dim);
   for (int64_t r = b.begin; r < b.end; r += kPanel) start_panel(b, rows, r, panel_at(b, rows, w, r));
   const int64_t visible = rows.position(b.end - 1) + 1;
-  for (int64_t key = 0; key < visible; key += kKeys) {
+  const float cap = b.args->cap * std::numbers::log2e_v<float>;
+  // Blocks of keys begin at the same places whatever the block of rows, and so add up in the same order.
+  for (int64_t key = rows.first(b.begin) / kKeys * kKeys; key < visible; key += kKeys) {
     const int keys = static_cast<int>(std::min<int64_t>(kKeys, visible - key));
     convert_rows<T>(kv, b.head, key, keys, w);
     for (int64_t r = b.begin; r < b.end; r += kPanel) {
       const Panel p = panel_at(b, rows, w, r);
-      if (p.last < key) continue;
+      const int64_t last_row = std::min(r + kPanel, b.end) - 1;
+      if (p.last < key || rows.first(r) >= key + keys) continue;
       scores(w, p, keys, rows.dim);
-      if (key + keys - 1 > p.first) mask(rows, w, r, key, keys);
+      if (cap > 0) soft_cap_span(w.weights, int64_t{keys} * kPanel, cap);
+      if (key + keys - 1 > p.first || key < rows.first(last_row)) mask(rows, w, r, key, keys);
       softmax(w, p, keys, 0);
       softmax(w, p, keys, 1);
       values(w, p, keys, rows.dim);

@@ -3,6 +3,7 @@
 // keys and values are converted once for all of them. attention_prefill cuts the work into such blocks.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "ops/attention_prefill.h"
@@ -16,9 +17,9 @@ struct PrefillBlock {
   std::byte* scratch;  // aligned to a cache line, this thread's
 };
 
-// A stacked row as it lies in memory, and the last key it sees.
+// A stacked row as it lies in memory, and the keys it sees: from first() up to position().
 struct PrefillRows {
-  int64_t heads, group, dim, first_head, first_position, step;
+  int64_t heads, group, dim, first_head, first_position, step, window;
 
   PrefillRows(const AttentionPrefillArgs& a, int head)
       : heads(a.q.dim(1)),
@@ -26,9 +27,12 @@ struct PrefillRows {
         dim(a.q.dim(2)),
         first_head(head * group),
         first_position(a.kv.length - (a.causal ? a.q.dim(0) : 1)),
-        step(a.causal ? 1 : 0) {}
+        step(a.causal ? 1 : 0),
+        window(a.window > 0 ? a.window : a.kv.length) {}
   int64_t offset(int64_t row) const { return (row / group * heads + first_head + row % group) * dim; }  // elements
   int64_t position(int64_t row) const { return first_position + step * (row / group); }
+  // The first key that it sees.
+  int64_t first(int64_t row) const { return std::max<int64_t>(0, position(row) - window + 1); }
 };
 
 // f32 arithmetic, every instruction set.

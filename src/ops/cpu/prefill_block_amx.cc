@@ -180,10 +180,12 @@ void softmax(const Workspace& w, const Panel& p, int keys, int vector) {
   _mm512_store_ps(p.sum + vector * kTile, total);
 }
 
-// Scores of keys past a query's own position become -infinity, so their weights are exactly zero.
+// Scores of keys that a query does not see become -infinity, so their weights are exactly zero.
 void mask(const PrefillRows& rows, const Workspace& w, int64_t begin_row, int64_t begin_key, int keys) {
   for (int i = 0; i < kPanel; ++i) {
+    const int64_t hidden = std::min<int64_t>(keys, rows.first(begin_row + i) - begin_key);
     const int64_t visible = std::max<int64_t>(0, rows.position(begin_row + i) - begin_key + 1);
+    for (int64_t k = 0; k < hidden; ++k) w.scores[k * kPanel + i] = -std::numeric_limits<float>::infinity();
     for (int64_t k = visible; k < keys; ++k) w.scores[k * kPanel + i] = -std::numeric_limits<float>::infinity();
   }
 }
@@ -295,15 +297,17 @@ void prefill_block_amx(const PrefillBlock& b) noexcept {
   std::fill_n(w.keys, 2 * kKeys * w.dim, uint16_t{0});  // and w.rows: what lies between D and Dp stays zero
   for (int64_t i = 0; i < panels; ++i) start_panel(b, rows, b.begin + i * kPanel, w, w.panel(i));
   configure_tiles();
-  for (int64_t key = 0; key < visible; key += kKeys) {
+  // Blocks of keys begin at the same places whatever the block of rows, and so add up in the same order.
+  for (int64_t key = rows.first(b.begin) / kKeys * kKeys; key < visible; key += kKeys) {
     const int keys = static_cast<int>(std::min<int64_t>(kKeys, visible - key));
     convert_rows(kv, b.head, key, keys, w);
     for (int64_t i = 0; i < panels; ++i) {
       const int64_t begin = b.begin + i * kPanel;
-      if (rows.position(std::min(begin + kPanel, b.end) - 1) < key) continue;  // all of them lie before these keys
+      const int64_t last_row = std::min(begin + kPanel, b.end) - 1;
+      if (rows.position(last_row) < key || rows.first(begin) >= key + keys) continue;  // none of them sees these keys
       const Panel p = w.panel(i);
       scores(w, p, keys);
-      if (key + keys - 1 > rows.position(begin)) mask(rows, w, begin, key, keys);
+      if (key + keys - 1 > rows.position(begin) || key < rows.first(last_row)) mask(rows, w, begin, key, keys);
       for (int v = 0; v < kVectors; ++v) softmax(w, p, keys, v);
       values(w, p, keys);
     }

@@ -53,15 +53,16 @@ void turn_interleaved(float* x, const float* cos, const float* sin, int64_t half
   }
 }
 
-// Tokens [begin, end). turns: [D], cosines then sines of one token.
+// Tokens [begin, end). turns: [R], cosines then sines of one token.
 void turn_tokens(const RopeArgs& a, int64_t begin, int64_t end, float* turns) {
-  const int64_t heads = a.x.dim(1), half = a.x.dim(2) / 2;
+  const int64_t heads = a.x.dim(1), half = a.inverse_frequency.columns();
   const auto turn = a.layout == RopeLayout::kHalf ? turn_half : turn_interleaved;
   float *cos = turns, *sin = turns + half;
   for (int64_t t = begin; t < end; ++t) {
     for (int64_t i = 0; i < half; ++i) {
       const double angle = double{a.inverse_frequency.f32()[i]} * a.positions[static_cast<size_t>(t)];
-      cos[i] = static_cast<float>(std::cos(angle)), sin[i] = static_cast<float>(std::sin(angle));
+      cos[i] = static_cast<float>(a.amplitude * std::cos(angle)),
+      sin[i] = static_cast<float>(a.amplitude * std::sin(angle));
     }
     for (int64_t h = 0; h < heads; ++h) turn(a.x.f32_row(t * heads + h), cos, sin, half);
   }
@@ -79,12 +80,13 @@ namespace {
 HWY_EXPORT(turn_tokens);
 
 void check(const RopeArgs& a) {
-  LK_REQUIRE(a.x.rank == 3 && a.x.dtype == DType::kF32 && a.x.dim(2) % 2 == 0, kInvalidArgument,
-             "[rope] x={}, must be f32 [T, H, D] with an even D", a.x.describe());
+  LK_REQUIRE(a.x.rank == 3 && a.x.dtype == DType::kF32, kInvalidArgument, "[rope] x={}, must be f32 [T, H, D]",
+             a.x.describe());
   LK_REQUIRE(static_cast<int64_t>(a.positions.size()) == a.x.dim(0), kInvalidArgument,
              "[rope] {} positions for {} tokens", a.positions.size(), a.x.dim(0));
-  LK_REQUIRE(a.inverse_frequency.dtype == DType::kF32 && a.inverse_frequency.elements() * 2 == a.x.dim(2),
-             kInvalidArgument, "[rope] inverse_frequency={}, must be f32 [{}]", a.inverse_frequency.describe(),
+  LK_REQUIRE(a.inverse_frequency.dtype == DType::kF32 && a.inverse_frequency.rank == 1 &&
+                 a.inverse_frequency.columns() * 2 <= a.x.dim(2),
+             kInvalidArgument, "[rope] inverse_frequency={}, must be f32 of at most {}", a.inverse_frequency.describe(),
              a.x.dim(2) / 2);
 }
 

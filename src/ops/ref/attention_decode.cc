@@ -10,14 +10,17 @@ namespace lowkey::ref {
 namespace {
 
 // q: [D]; out: [D].
-void attend(const KvPages& kv, int head, TokenList list, const float* q, float scale, float* out) noexcept {
-  const int64_t dim = kv.head_dim, count = list.ids ? list.count : kv.length;
-  const auto row = [&](int64_t i) { return kv.token(head, list.ids ? list.ids[i] : i); };
+void attend(const AttentionDecodeArgs& a, const KvPages& kv, int head, TokenList list, const float* q,
+            float* out) noexcept {
+  const int64_t dim = kv.head_dim, seen = a.window > 0 ? std::min(a.window, kv.length) : kv.length;
+  const int64_t count = list.ids ? list.count : seen;
+  const auto row = [&](int64_t i) { return kv.token(head, list.ids ? list.ids[i] : kv.length - seen + i); };
   std::vector<double> weight(static_cast<size_t>(count)), sum(static_cast<size_t>(dim));
   for (int64_t i = 0; i < count; ++i) {
     double dot = 0;
     for (int64_t d = 0; d < dim; ++d) dot += double{q[d]} * kv_value(kv.dtype, row(i), d);
-    weight[static_cast<size_t>(i)] = dot * scale;
+    const double score = dot * a.scale;
+    weight[static_cast<size_t>(i)] = a.cap > 0 ? a.cap * std::tanh(score / a.cap) : score;
   }
   const double max = *std::max_element(weight.begin(), weight.end());
   double total = 0;
@@ -40,7 +43,7 @@ void attention_decode(const AttentionDecodeArgs& a) noexcept {
       const auto lists_per_row = static_cast<int64_t>(a.tokens.size() / a.kv.size());
       const TokenList list =
           a.tokens.empty() ? TokenList{} : a.tokens[static_cast<size_t>(row * lists_per_row / heads)];
-      attend(kv, kv_head, list, a.q.f32_row(row), a.scale, a.out.f32_row(row));
+      attend(a, kv, kv_head, list, a.q.f32_row(row), a.out.f32_row(row));
     }
   }
 }

@@ -12,7 +12,8 @@ void attention_prefill(const AttentionPrefillArgs& a) noexcept {
     if (a.causal) kv.length = a.kv.length - tokens + t + 1;
     const View q{a.q.row(t * heads), DType::kF32, {1, heads, dim}};
     const View out{a.out.row(t * heads), DType::kF32, {1, heads, dim}};
-    attention_decode({.q = q, .kv = {&kv, 1}, .tokens = {}, .scale = a.scale, .out = out});
+    attention_decode(
+        {.q = q, .kv = {&kv, 1}, .tokens = {}, .scale = a.scale, .out = out, .window = a.window, .cap = a.cap});
   }
 }
 
