@@ -124,7 +124,7 @@ void Atp::read_texts(const LayerStep& step, View q, View out) const {
 }
 
 void Atp::read(const LayerStep& step, const Piece& piece) const {
-  const float scale = 1.0f / std::sqrt(static_cast<float>(step.shape.head_dim));
+  const float scale = step.shape.scale();
   if (piece.q.dim(0) > 1)
     return attention_prefill(
         step.context, {.q = piece.q, .kv = piece.kv, .scale = scale, .out = piece.out, .causal = step.shape.causal});

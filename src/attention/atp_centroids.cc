@@ -156,7 +156,7 @@ void AtpCentroids::read(const LayerStep& step, const Piece& piece) const {
     score_keys(step.context, {.q = rows_of(piece.q, first, count),
                               .kv = {pages, static_cast<size_t>(count)},
                               .dims = static_cast<int>(dim),
-                              .scale = 1.0f / std::sqrt(static_cast<float>(dim)),
+                              .scale = step.shape.scale(),
                               .per_query_head = true,
                               .keys = scores});
     Piece part = piece;

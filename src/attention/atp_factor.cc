@@ -181,7 +181,8 @@ void AtpFactor::gather(const Layer& layer, int64_t row, int64_t position, View y
       }
   });
   if (step.inverse_frequency)
-    rope(step.context, {k, {back, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout});
+    rope(step.context,
+         {k, {back, static_cast<size_t>(count)}, step.inverse_frequency, step.rope_layout, 1 / step.rope_amplitude});
   for (int64_t t = 0; t < count; ++t) std::copy_n(k.f32() + t * half, half, y.f32_row(t));
 }
 
@@ -353,14 +354,13 @@ void AtpFactor::rebuild(const Layer& layer, int head, const KvPages& kv, int64_t
 void AtpFactor::make(const Layer& layer, int head, View z, std::span<const int32_t> positions, View k, View v) const {
   expand(layer, z, head * dim_, k);
   expand(layer, z, numbers_ / 2 + head * dim_, v);
-  if (layer.step.inverse_frequency)
-    rope(layer.step.context, {k, positions, layer.step.inverse_frequency, layer.step.rope_layout});
+  rotate(layer.step, k, positions);
 }
 
 // Row by row, with a row of K and V for each token of its lists.
 void AtpFactor::read_lists(const Layer& layer, const Piece& piece) const {
   const int heads = layer.step.shape.kv_heads;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dim_));
+  const float scale = layer.step.shape.scale();
   for (int64_t i = 0; i < piece.q.dim(0); ++i) {
     const auto lists = piece.tokens.subspan(static_cast<size_t>(i * heads), static_cast<size_t>(heads));
     int64_t most = 0;

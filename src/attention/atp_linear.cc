@@ -73,7 +73,7 @@ void AtpLinear::read(const LayerStep& step, const Piece& piece) const {
   if (piece.shortened == 0) return;
   const int64_t count = piece.q.dim(0), heads = step.shape.heads, dim = step.shape.head_dim;
   const int64_t group = heads / step.shape.kv_heads, longest = std::max<int64_t>(piece.kv.length, 1);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  const float scale = step.shape.scale();
   const double log2_weight = std::log2(static_cast<double>(removed(piece.shortened)));
   constexpr double kLog2E = 1.4426950408889634;
   Scratch::Frame frame(step.context.scratch);

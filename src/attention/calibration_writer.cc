@@ -80,7 +80,7 @@ class Writer {
     content_.metadata["first_position"] = std::to_string(s.first);
     content_.metadata["end_position"] = std::to_string(s.end);
     content_.tensors["statistics.inverse_frequency"] = {
-        const_cast<float*>(s.inverse_frequency.data()), DType::kF32, {dims / 2}};
+        const_cast<float*>(s.inverse_frequency.data()), DType::kF32, {std::ssize(s.inverse_frequency)}};
     add("statistics.pre_mean", s.pre_mean, {dims});
     add("statistics.post_mean", s.post_mean, {dims});
     add("statistics.pre_covariance", s.pre_covariance, {dims, dims});

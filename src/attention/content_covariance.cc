@@ -24,11 +24,20 @@ Complex mean_turn(double angle, int64_t first, int64_t end) {
 // the difference of two frequencies, E z_a z_b with their sum, and these two are four real covariances.
 std::vector<double> content_covariance(std::span<const double> pre, std::span<const float> inverse_frequency,
                                        int64_t first, int64_t end) {
-  const size_t half = inverse_frequency.size(), dims = 2 * half;
-  LK_REQUIRE(half >= 1 && pre.size() == dims * dims && first < end, kInvalidArgument,
-             "[content_covariance] {} numbers for {} frequencies, positions {} to {}, must be {} and some", pre.size(),
-             half, first, end, dims * dims);
-  std::vector<double> content(pre.size());
+  const size_t half = inverse_frequency.size();
+  const auto dims = static_cast<size_t>(std::lround(std::sqrt(static_cast<double>(pre.size()))));
+  LK_REQUIRE(half >= 1 && 2 * half <= dims && pre.size() == dims * dims && first < end, kInvalidArgument,
+             "[content_covariance] {} numbers for {} frequencies, positions {} to {}, must be at least {} and some",
+             pre.size(), half, first, end, 4 * half * half);
+  std::vector<double> content(pre.begin(), pre.end());
+  for (size_t a = 0; a < half; ++a) {  // with the coordinates that do not turn
+    const Complex turn = mean_turn(inverse_frequency[a], first, end);
+    for (size_t i = 2 * half; i < dims; ++i) {
+      const Complex z = Complex(pre[a * dims + i], pre[(a + half) * dims + i]) * turn;
+      content[a * dims + i] = content[i * dims + a] = z.real();
+      content[(a + half) * dims + i] = content[i * dims + a + half] = z.imag();
+    }
+  }
   for (size_t a = 0; a < half; ++a)
     for (size_t b = 0; b < half; ++b) {
       const size_t xx = a * dims + b, xy = xx + half, yx = xx + half * dims, yy = yx + half;

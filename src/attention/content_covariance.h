@@ -11,7 +11,8 @@
 
 namespace lowkey {
 
-// pre: [D, D] covariance before RoPE, in the half layout; inverse_frequency: [D / 2]; positions [first, end).
+// pre: [D, D] covariance before RoPE, in the half layout; inverse_frequency: [R / 2] of the first R coordinates;
+// positions [first, end).
 // Returns [D, D]. Throws kInvalidArgument when the sizes disagree or there are no positions.
 std::vector<double> content_covariance(std::span<const double> pre, std::span<const float> inverse_frequency,
                                        int64_t first, int64_t end);

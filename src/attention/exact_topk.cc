@@ -18,7 +18,7 @@ void ExactTopk::score(const LayerStep& step, std::span<const KvPages> rows, View
   score_keys(step.context, {.q = q,
                             .kv = rows,
                             .dims = step.shape.head_dim,
-                            .scale = 1.f / std::sqrt(static_cast<float>(step.shape.head_dim)),
+                            .scale = step.shape.scale(),
                             .per_query_head = options().per_query_head,
                             .keys = keys});
 }

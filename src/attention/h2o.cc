@@ -108,7 +108,7 @@ void H2o::remember(const LayerStep& step, View q, const Selection& selection) co
     score_keys(step.context, {.q = rows_of(q, first, count),
                               .kv = pages,
                               .dims = step.shape.head_dim,
-                              .scale = 1.f / std::sqrt(static_cast<float>(step.shape.head_dim)),
+                              .scale = step.shape.scale(),
                               .per_query_head = true,
                               .keys = f32_view(scores.f32(), {count, heads, longest}),
                               .tokens = lists});

@@ -132,7 +132,9 @@ struct KeyRecorder::State {
     }
     layout = step.rope_layout;
     end = std::max<int64_t>(end, step.positions.back() + 1);
-    inverse_frequency.assign(step.inverse_frequency.f32(), step.inverse_frequency.f32() + shape.head_dim / 2);
+    const View f = step.inverse_frequency;
+    inverse_frequency.assign(1, 0.f);  // without RoPE: a pair that stays
+    if (f) inverse_frequency.assign(f.f32(), f.f32() + f.columns());
     if (step.layer == shape.layers - 1) tokens += qkv.k.dim(0) - first;
   }
 
@@ -160,14 +162,9 @@ KeyRecorder::~KeyRecorder() = default;
 
 void KeyRecorder::project(const LayerStep& step, View x, const Qkv& qkv) const {
   LK_REQUIRE(step.kv.size() == 1, kInvalidArgument, "[record] {} sequences in a step, must be 1", step.kv.size());
-  const int64_t rows = x.rows();
-  const auto flat = [rows](View v) { return f32_view(v.f32(), {rows, v.dim(1) * v.dim(2)}); };
-  const MatmulPart parts[] = {
-      {step.projections.q, flat(qkv.q)}, {step.projections.k, flat(qkv.k)}, {step.projections.v, flat(qkv.v)}};
-  matmul_parts(step.context, x, parts, 3);
+  project_unrotated(step, x, qkv);
   state_->add_pre(step, qkv.k);
-  for (View rotated : {qkv.q, qkv.k})
-    rope(step.context, {rotated, step.positions, step.inverse_frequency, step.rope_layout});
+  for (View rotated : {qkv.q, qkv.k}) rotate(step, rotated, step.positions);
   state_->add_post(step, qkv);
 }
 

@@ -17,7 +17,7 @@ struct KeyStatistics {
   int layers = 0, kv_heads = 0, head_dim = 0;
   int64_t tokens = 0;                    // counted; each adds a key and H / KH queries to a KV head
   int64_t first = 0, end = 0;            // positions counted, [first, end)
-  std::vector<float> inverse_frequency;  // [D / 2] of RoPE
+  std::vector<float> inverse_frequency;  // [R / 2] of RoPE, R <= D; of the last layer where they differ
 
   std::vector<double> pre_mean, post_mean;  // [L, KH, D] of keys before and after RoPE
   std::vector<double> pre_covariance;       // [L, KH, D, D]

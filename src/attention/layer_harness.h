@@ -103,7 +103,8 @@ class LayerHarness {
                   .counts = {&count, 1},
                   .positions = positions,
                   .inverse_frequency = {},
-                  .rope_layout = RopeLayout::kHalf});
+                  .rope_layout = RopeLayout::kHalf,
+                  .window = shape_.window});
   }
 
   AttentionShape shape_;

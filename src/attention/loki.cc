@@ -118,7 +118,7 @@ void Loki::score(const LayerStep& step, std::span<const KvPages> rows, View q, V
                              .q = q,
                              .kv = rows,
                              .plane = kPlane,
-                             .scale = 1.f / std::sqrt(static_cast<float>(step.shape.head_dim)),
+                             .scale = step.shape.scale(),
                              .keys = keys});
 }
 

@@ -90,7 +90,7 @@ void LokiPaper::score(const LayerStep& step, std::span<const KvPages> rows, View
   score_keys(step.context, {.q = q,
                             .kv = rows,
                             .dims = dims_[static_cast<size_t>(step.layer)],
-                            .scale = 1.f / std::sqrt(static_cast<float>(shape_.head_dim)),
+                            .scale = shape_.scale(),
                             .per_query_head = true,
                             .keys = keys});
 }

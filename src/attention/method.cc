@@ -8,6 +8,7 @@
 #include "ops/attention_prefill.h"
 #include "ops/kv_append.h"
 #include "ops/matmul.h"
+#include "ops/rmsnorm.h"
 
 namespace lowkey {
 
@@ -33,8 +34,8 @@ int64_t Selection::bytes_read(const LayerStep& step) const noexcept {
   const int64_t token_bytes = step.kv.empty() ? 0 : step.kv[0].token_bytes();
   int64_t bytes = index_bytes;
   if (tokens.empty())
-    for (const KvPages& kv : step.kv) bytes += kv.length * kv.kv_heads * token_bytes;
-  for (const TokenList& list : tokens) bytes += list.count * token_bytes;
+    for (const KvPages& kv : step.kv) bytes += step.visible(kv.length) * kv.kv_heads * token_bytes;
+  for (const TokenList& list : tokens) bytes += (list.ids ? list.count : step.visible(list.count)) * token_bytes;
   return bytes;
 }
 
@@ -46,18 +47,38 @@ void Method::move_row(const LayerStep&, const KvPages& kv, int head, int64_t fro
   std::memcpy(kv.token(head, to), kv.token(head, from), static_cast<size_t>(kv.token_bytes()));
 }
 
-void Method::project(const LayerStep& step, View x, const Qkv& qkv) const {
-  const int64_t rows = x.rows();
-  const auto flat = [rows](View v) { return f32_view(v.f32(), {rows, v.dim(1) * v.dim(2)}); };
+namespace {
+
+// [T, H, D] as [T, H * D].
+View flat(View x) { return f32_view(x.f32(), {x.dim(0), x.dim(1) * x.dim(2)}); }
+
+// x = norm(x + bias), head by head. x: [T, H, D].
+void add_and_normalise(const LayerStep& step, View x, View bias, View gain) {
+  if (bias) add(step.context, {flat(x), bias});
+  if (!gain) return;
+  const View heads = f32_view(x.f32(), {x.dim(0) * x.dim(1), x.dim(2)});
+  rmsnorm(step.context, {heads, gain, step.projections.norm_epsilon, heads});
+}
+
+}  // namespace
+
+void rotate(const LayerStep& step, View x, std::span<const int32_t> positions) {
+  if (step.inverse_frequency)
+    rope(step.context, {x, positions, step.inverse_frequency, step.rope_layout, step.rope_amplitude});
+}
+
+void project_unrotated(const LayerStep& step, View x, const Qkv& qkv) {
   const Projections& p = step.projections;
   const MatmulPart parts[] = {{p.q, flat(qkv.q)}, {p.k, flat(qkv.k)}, {p.v, flat(qkv.v)}};
   matmul_parts(step.context, x, parts, 3);
-  const View biases[] = {p.q_bias, p.k_bias, p.v_bias};
-  for (int i = 0; i < 3; ++i)
-    if (biases[i]) add(step.context, {parts[i].out, biases[i]});
-  if (!step.inverse_frequency) return;
-  for (View rotated : {qkv.q, qkv.k})
-    rope(step.context, {rotated, step.positions, step.inverse_frequency, step.rope_layout});
+  add_and_normalise(step, qkv.q, p.q_bias, p.q_norm);
+  add_and_normalise(step, qkv.k, p.k_bias, p.k_norm);
+  add_and_normalise(step, qkv.v, p.v_bias, {});
+}
+
+void Method::project(const LayerStep& step, View x, const Qkv& qkv) const {
+  project_unrotated(step, x, qkv);
+  for (View rotated : {qkv.q, qkv.k}) rotate(step, rotated, step.positions);
 }
 
 void Method::append(const LayerStep& step, const Qkv& qkv) const {
@@ -84,7 +105,7 @@ std::span<const TokenList> lists_of(const Selection& selection, int64_t rows, in
 }  // namespace
 
 void Method::attend(const LayerStep& step, View q, const Selection& selection, View out) const {
-  const float scale = 1.0f / std::sqrt(static_cast<float>(step.shape.head_dim));
+  const float scale = step.shape.scale();
   const int64_t rows = q.dim(0);
   const auto reads_all = [&](size_t b, int64_t row) {
     return step.counts[b] > 1 && lists_of(selection, rows, row, step.counts[b]).empty();
@@ -98,7 +119,9 @@ void Method::attend(const LayerStep& step, View q, const Selection& selection, V
                                        .kv = step.kv[b],
                                        .scale = scale,
                                        .out = rows_of(out, row, count),
-                                       .causal = step.shape.causal});
+                                       .causal = step.shape.causal,
+                                       .window = step.window,
+                                       .cap = step.shape.score_cap});
       row += count, ++b;
       continue;
     }
@@ -107,9 +130,13 @@ void Method::attend(const LayerStep& step, View q, const Selection& selection, V
     for (; b < step.kv.size() && !reads_all(b, row); ++b) row += step.counts[b];
     const int64_t count = row - begin;
     if (pages.empty()) pages = row_pages(step);
-    attention_decode(step.context,
-                     {rows_of(q, begin, count), pages.subspan(static_cast<size_t>(begin), static_cast<size_t>(count)),
-                      lists_of(selection, rows, begin, count), scale, rows_of(out, begin, count)});
+    attention_decode(step.context, {.q = rows_of(q, begin, count),
+                                    .kv = pages.subspan(static_cast<size_t>(begin), static_cast<size_t>(count)),
+                                    .tokens = lists_of(selection, rows, begin, count),
+                                    .scale = scale,
+                                    .out = rows_of(out, begin, count),
+                                    .window = step.window,
+                                    .cap = step.shape.score_cap});
   }
 }
 

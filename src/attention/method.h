@@ -5,6 +5,8 @@
 // The model calls, for each layer and step:  project -> append -> select -> attend.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -24,7 +26,14 @@ struct AttentionShape {
   int head_dim = 0;  // D
   int width = 0;     // C
   RopeLayout rope_layout = RopeLayout::kHalf;
-  bool causal = true;  // a token reads those before it; false in encoders: all tokens of its text
+  bool causal = true;     // a token reads those before it; false in encoders: all tokens of its text
+  float score_scale = 0;  // of q . k; 0: 1 / sqrt(D)
+  float score_cap = 0;    // above 0: scores x become cap tanh(x / cap)
+  int64_t window = 0;     // the shortest that a layer has, 0: none has; a layer's own is in LayerStep
+
+  float scale() const noexcept {
+    return score_scale > 0 ? score_scale : 1.0f / std::sqrt(static_cast<float>(head_dim));
+  }
 };
 
 // The weights of one layer's projections, rows as outputs; biases are f32, or none.
@@ -33,7 +42,9 @@ struct Projections {
   View k;  // [KH * D, C]
   View v;  // [KH * D, C]
   View q_bias = {}, k_bias = {}, v_bias = {};
-  View output = {};  // [C, H * D], what follows attention; or none: not known
+  View output = {};               // [C, H * D], what follows attention; or none: not known
+  View q_norm = {}, k_norm = {};  // [D] f32, or none: gains of an RMSNorm of each head, before RoPE
+  float norm_epsilon = 0;
 };
 
 // One layer of one step: T new tokens of B sequences, the sequences one after another.
@@ -46,9 +57,14 @@ struct LayerStep {
   std::span<const KvPages> kv;         // [B]; lengths already count this step's tokens
   std::span<const int32_t> counts;     // [B]; new tokens of each sequence, T in sum
   std::span<const int32_t> positions;  // [T]
-  View inverse_frequency;              // [D / 2] f32, or none: positions are in x already
+  View inverse_frequency;              // [R / 2] f32, R <= D, or none: positions are in x already
   RopeLayout rope_layout;
-  bool estimates = false;  // whether select() should also say what its lists hold, which takes a pass over all tokens
+  bool estimates = false;    // whether select() should also say what its lists hold, which takes a pass over all tokens
+  float rope_amplitude = 1;  // what RoPE turns is multiplied by it
+  int64_t window = 0;        // above 0: a token reads the last so many tokens up to its own
+
+  // How many of the `length` tokens up to its own a token may read: the last ones.
+  int64_t visible(int64_t length) const noexcept { return window > 0 ? std::min(window, length) : length; }
 };
 
 struct Qkv {
@@ -59,7 +75,7 @@ struct Qkv {
 
 // Which cached tokens each new token reads. Shared by the query heads of a KV head, or one list for each query head.
 struct Selection {
-  std::span<const TokenList> tokens;  // [T * KH] or [T * H], or empty: every token that it may read
+  std::span<const TokenList> tokens;  // [T * KH] or [T * H], ids within the window, or empty: all that it may read
   // With LayerStep::estimates, from a method that ranks: f32, one for each list, the part of the softmax of the
   // ranking's scores that its tokens hold. What p=... goes by; shared lists count a token as the head does that wants
   // it most.
@@ -124,6 +140,11 @@ class Method {
 
 // Rows [begin, begin + count) of a [T, H, D] view.
 View rows_of(View x, int64_t begin, int64_t count);
+
+// q, k and v of x as the weights give them: products, biases and norms, without RoPE.
+void project_unrotated(const LayerStep&, View x, const Qkv& qkv);
+// RoPE of q or k: [T, H, D].
+void rotate(const LayerStep&, View x, std::span<const int32_t> positions);
 
 // The cache as each new token of the step sees it: its own sequence, cut after the token. [T], in the step's frame.
 std::span<const KvPages> row_pages(const LayerStep&);

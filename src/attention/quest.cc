@@ -32,11 +32,7 @@ void Quest::append(const LayerStep& step, const Qkv& qkv) const {
 }
 
 void Quest::score(const LayerStep& step, std::span<const KvPages> rows, View q, View keys, View /*scores*/) const {
-  score_bounds(step.context, {.q = q,
-                              .kv = rows,
-                              .bounds = bounds_,
-                              .scale = 1.f / std::sqrt(static_cast<float>(step.shape.head_dim)),
-                              .keys = keys});
+  score_bounds(step.context, {.q = q, .kv = rows, .bounds = bounds_, .scale = step.shape.scale(), .keys = keys});
 }
 
 int64_t Quest::score_bytes(const LayerStep& step, int64_t length) const noexcept {

@@ -16,6 +16,25 @@ double seconds(std::chrono::steady_clock::duration d) { return std::chrono::dura
 
 int64_t units(int64_t tokens, int unit) { return (tokens + unit - 1) / unit; }
 
+// The first token of the page in which a row's window begins.
+int64_t first_page(const KvPages& kv, int64_t window) {
+  const int64_t first = window > 0 ? std::max<int64_t>(0, kv.length - window) : 0;
+  return first / kv.page_tokens * kv.page_tokens;
+}
+
+// The cache from there on, and how many of its first units lie before the window, if only in part.
+struct Visible {
+  KvPages kv;
+  int64_t tokens_before, units_before;
+
+  Visible(const KvPages& all, int64_t window, int unit) : kv(all), tokens_before(first_page(all, window)) {
+    const int64_t first = window > 0 ? std::max<int64_t>(0, all.length - window) : 0;
+    units_before = units(first - tokens_before, unit);
+    kv.table += tokens_before / kv.page_tokens;
+    kv.length -= tokens_before;
+  }
+};
+
 }  // namespace
 
 SelectiveOptions read_selective_options(const Settings& s, SelectiveOptions o) {
@@ -42,7 +61,7 @@ float share_of(float* keys, int64_t length, const TokenList& list) noexcept {
   return std::exp2(std::min(log2_sum(keys, list.count) - all, 0.f));  // rounding may say more than all
 }
 
-// The new tokens that select.
+// The new tokens that select. Each sees its cache from the page on where its window begins.
 struct Selective::Rows {
   std::span<const KvPages> kv;            // [T], of all new tokens
   View q;                                 // [T, H, D]
@@ -51,6 +70,7 @@ struct Selective::Rows {
   std::span<const SelectBudget> budgets;  // [N], in units
   int64_t lists;                          // of a token
   int64_t longest;                        // tokens
+  int64_t window;                         // 0: none
 };
 
 bool Selective::selects(const LayerStep& step, size_t b, int64_t length) const noexcept {
@@ -59,6 +79,7 @@ bool Selective::selects(const LayerStep& step, size_t b, int64_t length) const n
     const bool first_chunk = step.kv[b].length == step.counts[b];
     if (o.prefill == PrefillMode::kDense || (o.prefill == PrefillMode::kSparse && first_chunk)) return false;
   }
+  if (step.window > 0 && length < 2 * unit()) return false;  // there may be no whole unit in it
   return length >= o.min_tokens && o.k.of(length) + o.sink + o.recent < length;
 }
 
@@ -66,14 +87,14 @@ Selection Selective::select(const LayerStep& step, View q) const {
   if (step.layer < options_.dense_layers) return {};
   const std::span<const KvPages> kv = row_pages(step);
   const auto tokens = static_cast<int64_t>(kv.size());
-  Rows rows{.kv = kv, .q = q, .at = {}, .ids = {}, .budgets = {}, .lists = 0, .longest = 0};
+  Rows rows{.kv = kv, .q = q, .at = {}, .ids = {}, .budgets = {}, .lists = 0, .longest = 0, .window = step.window};
   rows.lists = options_.per_query_head ? step.shape.heads : step.shape.kv_heads;
   auto* at = step.frame.take<int32_t>(tokens);
   auto* budgets = step.frame.take<SelectBudget>(tokens);
   size_t count = 0;
   for (size_t b = 0, row = 0; b < step.kv.size(); ++b) {
     for (int32_t i = 0; i < step.counts[b]; ++i, ++row) {
-      const int64_t length = kv[row].length;
+      const int64_t length = step.visible(kv[row].length);
       if (!selects(step, b, length)) continue;
       at[count] = static_cast<int32_t>(row);
       budgets[count++] = {
@@ -82,7 +103,7 @@ Selection Selective::select(const LayerStep& step, View q) const {
           .sink = units(options_.sink, unit()),
           .recent = units(options_.recent, unit()),
           .share = static_cast<float>(options_.share)};
-      rows.longest = std::max(rows.longest, length);
+      rows.longest = std::max(rows.longest, kv[row].length - first_page(kv[row], step.window));
     }
   }
   if (count == 0) return {};
@@ -95,7 +116,7 @@ Selection Selective::select(const LayerStep& step, View q) const {
   auto* ids = step.frame.take<int32_t*>(static_cast<int64_t>(count) * rows.lists);
   for (size_t n = 0; n < count; ++n) {
     const SelectBudget& b = budgets[n];
-    const int64_t length = kv[static_cast<size_t>(at[n])].length;
+    const int64_t length = step.visible(kv[static_cast<size_t>(at[n])].length);
     const int64_t room = std::min(length, (b.most + b.sink + b.recent) * unit());
     for (int64_t l = 0; l < rows.lists; ++l)
       ids[static_cast<int64_t>(n) * rows.lists + l] = step.frame.take<int32_t>(room);
@@ -114,14 +135,23 @@ Selection Selective::select(const LayerStep& step, View q) const {
 
 namespace {
 
-// The ids of units become those of their tokens, in place, from the last to the first.
-TokenList expand(TokenList list, int unit, int64_t length, int32_t* ids) {
-  if (list.ids == nullptr) return {.ids = nullptr, .count = length};
-  if (unit == 1) return list;
-  const int64_t last = std::min<int64_t>(unit, length - int64_t{list.ids[list.count - 1]} * unit);
+// The ids of units, counted from the first that lies in the window, become those of their tokens in the whole cache, in
+// place, from the last to the first.
+TokenList expand(TokenList list, int unit, const Visible& visible, int32_t* ids) {
+  const int64_t length = visible.kv.length;
+  if (list.ids == nullptr) return {.ids = nullptr, .count = length + visible.tokens_before};
+  if (unit == 1 && visible.units_before + visible.tokens_before == 0) return list;
+  const auto begin = static_cast<int32_t>(visible.units_before), before = static_cast<int32_t>(visible.tokens_before);
+  const int64_t last = std::min<int64_t>(unit, length - (int64_t{list.ids[list.count - 1]} + begin) * unit);
   const int64_t count = (list.count - 1) * unit + last;
-  for (int64_t i = count - 1; i >= 0; --i) ids[i] = ids[i / unit] * unit + static_cast<int32_t>(i % unit);
+  for (int64_t i = count - 1; i >= 0; --i)
+    ids[i] = before + (ids[i / unit] + begin) * unit + static_cast<int32_t>(i % unit);
   return {.ids = ids, .count = count};
+}
+
+// Keys of units before the window go: those behind move to the front.
+void drop_first(View keys, int64_t row, int64_t length, int64_t count) {
+  if (count > 0) std::copy_n(keys.f32_row(row) + count, length, keys.f32_row(row));
 }
 
 }  // namespace
@@ -145,14 +175,20 @@ void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, 
     const int64_t n = std::min(batch, count - first), pairs = n * rows.lists;
     for (int64_t i = 0; i < n; ++i) {
       const int32_t row = rows.at[static_cast<size_t>(first + i)];
-      kv[i] = rows.kv[static_cast<size_t>(row)];
+      const Visible visible(rows.kv[static_cast<size_t>(row)], rows.window, unit());
+      kv[i] = visible.kv;
       std::copy_n(rows.q.f32() + row * heads * dim, heads * dim, q.f32() + i * heads * dim);
-      std::fill_n(lengths + i * rows.lists, rows.lists, units(kv[i].length, unit()));
+      std::fill_n(lengths + i * rows.lists, rows.lists, units(kv[i].length, unit()) - visible.units_before);
       std::fill_n(budgets + i * rows.lists, rows.lists, rows.budgets[static_cast<size_t>(first + i)]);
     }
     const auto start = std::chrono::steady_clock::now();
     score(step, {kv, static_cast<size_t>(n)}, f32_view(q.f32(), {n, heads, dim}),
           f32_view(keys.f32(), {n, rows.lists, most_units}), notes() ? rows_of(scores, 0, n) : View{});
+    for (int64_t i = 0; rows.window > 0 && i < pairs; ++i) {
+      const int32_t row = rows.at[static_cast<size_t>(first + i / rows.lists)];
+      drop_first(f32_view(keys.f32(), {pairs, most_units}), i, lengths[i],
+                 Visible(rows.kv[static_cast<size_t>(row)], rows.window, unit()).units_before);
+    }
     const auto scored = std::chrono::steady_clock::now();
     const auto ids = rows.ids.subspan(static_cast<size_t>(first * rows.lists), static_cast<size_t>(pairs));
     select_tokens(step.context, {.keys = f32_view(keys.f32(), {pairs, most_units}),
@@ -166,7 +202,8 @@ void Selective::rank(const LayerStep& step, const Rows& rows, TokenList* lists, 
         selection.mass.f32()[row * rows.lists + i % rows.lists] =
             share_of(keys.f32() + i * most_units, lengths[i], chosen[i]);
       lists[row * rows.lists + i % rows.lists] =
-          expand(chosen[i], unit(), kv[i / rows.lists].length, ids[static_cast<size_t>(i)]);
+          expand(chosen[i], unit(), Visible(rows.kv[static_cast<size_t>(row)], rows.window, unit()),
+                 ids[static_cast<size_t>(i)]);
     }
     if (notes()) {
       note(step, {kv, static_cast<size_t>(n)}, rows_of(scores, 0, n), {chosen, static_cast<size_t>(pairs)},

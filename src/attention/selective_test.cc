@@ -69,5 +69,44 @@ TEST(Selective, HoldsAllWhereEverythingIsRead) {
   EXPECT_TRUE(layer.choose(tokens(1, 7)).ids.empty());
 }
 
+TEST(Selective, ChoosesWithinTheWindow) {
+  constexpr int kWindow = 77;
+  AttentionShape shape = kShape;
+  shape.window = kWindow;
+  for (const char* spec : {"topk:k=20,sink=1,recent=3", "quest:page=4,k=20,sink=1,recent=3"}) {
+    LayerHarness layer(spec, shape, DType::kF32);
+    layer.step(tokens(kTokens, 1));
+    const LayerInputs next = tokens(1, 7);
+    const LayerHarness::Choice choice = layer.choose(next);
+    const KvPages kv = layer.pages();
+    ASSERT_EQ(choice.ids.size(), size_t{kHeads});
+    for (int head = 0; head < kHeads; ++head) {
+      const std::vector<int32_t>& ids = choice.ids[static_cast<size_t>(head)];
+      ASSERT_GE(ids.size(), size_t{24});
+      EXPECT_GE(ids.front(), kTokens + 1 - kWindow) << spec;
+      EXPECT_LE(ids.front(), kTokens + 1 - kWindow + 3) << spec;  // the first block that lies in it as a whole
+      EXPECT_EQ(ids.back(), kTokens) << spec;
+      EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+      if (std::string(spec).starts_with("quest")) continue;
+      // The best of the window, but for the first and the last.
+      const auto score = [&](int32_t t) {
+        double dot = 0;
+        for (int d = 0; d < kDim; ++d)
+          dot += double{next.q[static_cast<size_t>(head * kDim + d)]} * ref::kv_value(kv.dtype, kv.token(head, t), d);
+        return dot;
+      };
+      double least = 1e30, missed = -1e30;
+      for (int32_t t = ids.front() + 1; t < kTokens - 2; ++t) {
+        const bool taken = std::binary_search(ids.begin(), ids.end(), t);
+        (taken ? least : missed) = taken ? std::min(least, score(t)) : std::max(missed, score(t));
+      }
+      EXPECT_GT(least, missed);
+    }
+  }
+  LayerHarness wide("topk:k=100", shape, DType::kF32);  // more than the window has
+  wide.step(tokens(kTokens, 1));
+  EXPECT_TRUE(wide.choose(tokens(1, 7)).ids.empty());
+}
+
 }  // namespace
 }  // namespace lowkey

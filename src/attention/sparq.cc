@@ -16,9 +16,6 @@ namespace lowkey {
 namespace {
 
 constexpr int kColumnsPlane = 0, kSumsPlane = 1;
-
-float score_scale(const LayerStep& step) { return 1.f / std::sqrt(static_cast<float>(step.shape.head_dim)); }
-
 }  // namespace
 
 std::unique_ptr<Method> Sparq::make(const AttentionSpec& spec, const MethodInputs& inputs) {
@@ -71,7 +68,7 @@ void Sparq::score(const LayerStep& step, std::span<const KvPages> rows, View q, 
                                .kv = rows,
                                .plane = kColumnsPlane,
                                .columns = options_.columns,
-                               .scale = score_scale(step),
+                               .scale = step.shape.scale(),
                                .raw_sum = options_.raw_sum,
                                .keys = keys,
                                .scores = scores});

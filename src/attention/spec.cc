@@ -166,9 +166,29 @@ void check_above_cache(const AttentionSpec& spec) {
              spec.text());
 }
 
+// What does not go with a model some of whose layers have a window, or whose scores are capped: short forms of old
+// tokens and rows that move, means of all values, and shares of a softmax that is not the model's.
+void check_model(const AttentionSpec& spec, const AttentionShape& shape) {
+  const auto setting = [&](const char* key) {
+    const auto found = spec.settings.find(key);
+    return found == spec.settings.end() ? std::string_view{} : std::string_view(found->second);
+  };
+  const bool means = spec.name == "sparq" && setting("mean") != "off";
+  const bool never = find_method(spec.name).follows || means;
+  const char* instead = means ? "; sparq:mean=off does" : "";
+  LK_REQUIRE(shape.window == 0 || !never, kInvalidArgument,
+             "[attention] '{}' does not go with a model whose layers have a sliding window, of {} tokens{}",
+             spec.text(), shape.window, instead);
+  LK_REQUIRE(shape.score_cap == 0 || (!never && setting("p").empty()), kInvalidArgument,
+             "[attention] '{}' does not go with a model whose scores are capped, at {}{}", spec.text(), shape.score_cap,
+             instead);
+}
+
 }  // namespace
 
 std::unique_ptr<Method> make_method(const AttentionSpec& spec, const MethodInputs& inputs) {
+  check_model(spec, inputs.shape);
+  if (spec.cache) check_model(*spec.cache, inputs.shape);
   if (spec.cache && spec.cache->name == "atp") return LokiAtp::make(spec, inputs);
   if (spec.cache) check_above_cache(spec);
   std::unique_ptr<Method> method = find_method(spec.name).make(spec, inputs);

@@ -19,11 +19,11 @@ Selection Streaming::select(const LayerStep& step, View) const {
   auto* lists = step.frame.take<TokenList>(static_cast<int64_t>(rows.size()) * heads);
   for (size_t b = 0, row = 0; b < step.kv.size(); ++b) {
     for (int32_t i = 0; i < step.counts[b]; ++i, ++row) {
-      const int64_t length = rows[row].length, recent = recent_.of(length);
+      const int64_t length = rows[row].length, visible = step.visible(length), recent = recent_.of(visible);
       TokenList list{.ids = nullptr, .count = length};
-      if (sink_ + recent < length && (every_row_ || step.counts[b] == 1)) {
+      if (sink_ + recent < visible && (every_row_ || step.counts[b] == 1)) {
         auto* ids = step.frame.take<int32_t>(sink_ + recent);
-        std::iota(ids, ids + sink_, 0);
+        std::iota(ids, ids + sink_, static_cast<int32_t>(length - visible));
         std::iota(ids + sink_, ids + sink_ + recent, static_cast<int32_t>(length - recent));
         list = {.ids = ids, .count = sink_ + recent};
       }

@@ -1,5 +1,5 @@
 // streaming: the first and the last tokens only (StreamingLLM, arXiv 2309.17453, with the positions that the tokens
-// had). Cheap, and blind to all between.
+// had; with a window, the first in it). Cheap, and blind to all between.
 #pragma once
 
 #include <memory>

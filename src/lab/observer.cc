@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "attention/spec.h"
+#include "base/error.h"
 #include "ops/attention_decode.h"
 #include "ops/group_keys.h"
 #include "ops/score_keys.h"
@@ -47,6 +48,9 @@ void Observer::attend(const LayerStep& step, View q, const Selection& selection,
   out_.heads.resize(static_cast<size_t>(step.shape.layers * step.shape.heads));
   count(step, selection);
   if (every_ == 0 || !inner_.rows_are_tokens()) return inner_.attend(step, q, selection, out);
+  LK_REQUIRE(step.window == 0 && step.shape.score_cap == 0, kUnsupported,
+             "[agreement] layer {} has a window of {} tokens or capped scores, which cannot be compared with",
+             step.layer, step.window);
   compare(step, q, selection);
   const View exact = exact_outputs(step, q);  // before attend(), which may evict
   inner_.attend(step, q, selection, out);
@@ -85,7 +89,7 @@ View Observer::exact_outputs(const LayerStep& step, View q) const {
   attention_decode(step.context, {.q = queries,
                                   .kv = {kv, static_cast<size_t>(sampled)},
                                   .tokens = {},
-                                  .scale = 1.f / std::sqrt(static_cast<float>(dim)),
+                                  .scale = step.shape.scale(),
                                   .out = exact});
   return exact;
 }
@@ -150,7 +154,7 @@ void Observer::compare(const LayerStep& step, View q, const Selection& selection
     score_keys(step.context, {.q = f32_view(queries.f32(), {n, heads, dim}),
                               .kv = sample.kv,
                               .dims = static_cast<int>(dim),
-                              .scale = 1.f / std::sqrt(static_cast<float>(dim)),
+                              .scale = step.shape.scale(),
                               .per_query_head = true,
                               .keys = sample.keys});
     step.context.threads.dynamic(n * heads, [&](int64_t i, int) {
