@@ -2,7 +2,7 @@
 
 Usage: check_methods.py [ROOT]
 Words and parts of identifiers count, in comments too (`dense_layers`, `kQuest`, "the dense path"). Tests are
-free: they have to choose some method. So are names of tensors in quotes ("output.dense.weight").
+free: they have to choose some method. So are names of tensors in quotes ("output.dense.weight", "mlp.dense_in.bias").
 """
 import pathlib
 import re
@@ -11,7 +11,7 @@ import sys
 METHODS = "loki atp h2o quest sparq streaming dense".split()
 FORMS = "|".join(form for name in METHODS for form in (name, name.capitalize(), name.upper()))
 NAME = re.compile(rf"(?:(?<![A-Za-z])|(?<=\bk))(?:{FORMS})(?![a-z])")
-TENSOR = re.compile(r'"[\w.]+\.dense(?:\.\w+)?"')
+TENSOR = re.compile(r'"[\w.]+\.dense(?:_\w+)?(?:\.\w+)?"')
 
 
 def main():

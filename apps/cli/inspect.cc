@@ -24,11 +24,11 @@ struct InspectOptions {
 };
 
 nlohmann::json summary(const Checkpoint& checkpoint, const Model& model, const Tokenizer& tokenizer) {
-  const LlamaConfig& config = checkpoint.config();
+  const ModelConfig& config = checkpoint.config();
   const AttentionShape& a = model.shape().attention;
-  constexpr const char* kScalings[] = {"none", "linear", "llama3"};
+  constexpr const char* kScalings[] = {"none", "linear", "llama3", "longrope"};
   return {{"model", checkpoint.path()},
-          {"architecture", "llama"},
+          {"architecture", config.family->architecture},
           {"layers", a.layers},
           {"width", a.width},
           {"heads", a.heads},
@@ -37,8 +37,8 @@ nlohmann::json summary(const Checkpoint& checkpoint, const Model& model, const T
           {"ffn", config.ffn},
           {"vocabulary", model.shape().vocabulary},
           {"context", model.shape().context},
-          {"rope_base", config.rope_base},
-          {"rope_scaling", kScalings[static_cast<int>(config.rope_scaling)]},
+          {"rope_base", config.rope.base},
+          {"rope_scaling", kScalings[static_cast<int>(config.rope.scaling)]},
           {"tied_embeddings", config.tied},
           {"weight_bytes", model.weight_bytes()},
           {"kv_bytes_per_token_16bit", int64_t{4} * a.layers * a.kv_heads * a.head_dim},

@@ -8,18 +8,10 @@
 #include "ops/add.h"
 #include "ops/embed.h"
 #include "ops/gelu.h"
-#include "ops/layernorm.h"
-#include "ops/matmul.h"
 #include "ops/quantize.h"
 
 namespace lowkey {
 namespace {
-
-// out = x w^T + b
-void apply(const Context& context, View x, View weight, const std::vector<float>& bias, View out) {
-  matmul(context, {x, weight, out});
-  add(context, {out, vector_view(bias)});
-}
 
 // The texts of a batch in the cache, for as long as they are read.
 class OpenTexts {
@@ -102,15 +94,15 @@ std::vector<float> Bert::vector(const std::string& name, int64_t size) const {
   return values;
 }
 
-Bert::Linear Bert::linear(const std::string& name, int64_t outputs, int64_t inputs) const {
+Linear Bert::linear(const std::string& name, int64_t outputs, int64_t inputs) const {
   return {tensor(name + ".weight", {outputs, inputs}), vector(name + ".bias", outputs)};
 }
 
 // Files converted from the first release, in TensorFlow, say gamma and beta.
-Bert::Norm Bert::norm(const std::string& name) const {
+Norm Bert::norm(const std::string& name) const {
   const bool old = file_.find(name + ".gamma") != nullptr;
   return {vector(name + (old ? ".gamma" : ".weight"), config_.width),
-          vector(name + (old ? ".beta" : ".bias"), config_.width)};
+          vector(name + (old ? ".beta" : ".bias"), config_.width), config_.norm_epsilon};
 }
 
 void Bert::encode(const Context& context, const Method& method, KvCache& cache, const TextBatch& batch,
@@ -162,7 +154,7 @@ void Bert::embed_tokens(const Context& context, const TextBatch& batch, std::spa
   embed(context, {positions_, positions, h});
   add(context, {x, h});
   add(context, {x, vector_view(type_)});
-  normalise(context, embedding_norm_, x);
+  embedding_norm_.apply(context, x, x);
 }
 
 // x = norm(x + output(attention(x)))
@@ -178,24 +170,20 @@ void Bert::attend(const LayerStep& step, const Method& method, const Layer& laye
   const Selection selection = method.select(step, qkv.q);
   View attended = frame.take_f32({rows, s.heads, s.head_dim}), h = frame.take_f32({rows, s.width});
   method.attend(step, qkv.q, selection, attended);
-  apply(step.context, f32_view(attended.f32(), {rows, s.width}), layer.output.weight, layer.output.bias, h);
+  layer.output.apply(step.context, f32_view(attended.f32(), {rows, s.width}), h);
   add(step.context, {x, h});
-  normalise(step.context, layer.attention_norm, x);
+  layer.attention_norm.apply(step.context, x, x);
 }
 
 // x = norm(x + down(gelu(up(x))))
 void Bert::feed_forward(const Context& context, const Layer& layer, View x) const {
   Scratch::Frame frame(context.scratch);
   View inner = frame.take_f32({x.rows(), config_.ffn}), h = frame.take_f32({x.rows(), x.columns()});
-  apply(context, x, layer.up.weight, layer.up.bias, inner);
+  layer.up.apply(context, x, inner);
   gelu(context, {inner, inner});
-  apply(context, inner, layer.down.weight, layer.down.bias, h);
+  layer.down.apply(context, inner, h);
   add(context, {x, h});
-  normalise(context, layer.ffn_norm, x);
-}
-
-void Bert::normalise(const Context& context, const Norm& norm, View x) const {
-  layernorm(context, {x, vector_view(norm.gain), vector_view(norm.bias), config_.norm_epsilon, x});
+  layer.ffn_norm.apply(context, x, x);
 }
 
 // classifier(tanh(pooler(first token)))
@@ -214,9 +202,9 @@ void Bert::classify(const Context& context, const TextBatch& batch, View hidden,
     std::copy_n(hidden.f32_row(row), hidden.columns(), first.f32_row(b));
     row += batch.counts[static_cast<size_t>(b)];
   }
-  apply(context, first, pooler_.weight, pooler_.bias, pooled);
+  pooler_.apply(context, first, pooled);
   std::transform(pooled.f32(), pooled.f32() + pooled.elements(), pooled.f32(), [](float v) { return std::tanh(v); });
-  apply(context, pooled, classifier_.weight, classifier_.bias, scores);
+  classifier_.apply(context, pooled, scores);
 }
 
 std::vector<std::string> Bert::describe() const {

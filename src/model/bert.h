@@ -6,6 +6,7 @@
 #include "formats/safetensors.h"
 #include "model/bert_config.h"
 #include "model/encoder.h"
+#include "model/layers.h"
 
 namespace lowkey {
 
@@ -25,13 +26,6 @@ class Bert final : public Encoder {
   void check_unchanged() const override { file_.check_unchanged(); }
 
  private:
-  struct Linear {
-    View weight;              // [N, K]
-    std::vector<float> bias;  // [N]
-  };
-  struct Norm {
-    std::vector<float> gain, bias;  // [C]
-  };
   struct Layer {
     Linear query, key, value, output;  // [C, C]
     Linear up, down;                   // [F, C], [C, F]
@@ -46,7 +40,6 @@ class Bert final : public Encoder {
   void embed_tokens(const Context&, const TextBatch&, std::span<int32_t> positions, View x) const;
   void attend(const LayerStep&, const Method&, const Layer&, View x) const;
   void feed_forward(const Context&, const Layer&, View x) const;
-  void normalise(const Context&, const Norm&, View x) const;
 
   BertConfig config_;
   Safetensors file_;

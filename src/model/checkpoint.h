@@ -1,14 +1,19 @@
-// Checkpoint: the tensors of a model under the names of GGUF, wherever they lie: a GGUF file or the
-// safetensors of a Hugging Face folder.
+// Checkpoint: the tensors of a model under the names of GGUF and in its form, wherever they lie: a GGUF file or the
+// safetensors of a Hugging Face folder. Those of a folder that are kept in another form there (transposed, say) are
+// copied into memory once; all others stay in the file.
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
 #include "model/config.h"
+#include "model/family.h"
 
 namespace lowkey {
 
@@ -18,29 +23,46 @@ class Checkpoint {
   static Checkpoint open(const std::filesystem::path&);
 
   const std::string& path() const noexcept { return path_; }
-  const LlamaConfig& config() const noexcept { return config_; }
+  const ModelConfig& config() const noexcept { return config_; }
   const Gguf* gguf() const noexcept { return gguf_ ? &*gguf_ : nullptr; }
 
   // Null when absent. `name` as in GGUF: "blk.3.attn_q.weight".
   const View* find(const std::string& name) const;
-  // Throws kNotFound when absent, kCorruptFile when the shape is another, kUnsupported when it holds integers.
-  View require(const std::string& name, std::initializer_list<int64_t> shape) const;
+  // What makes up the tensor: itself, or the matrices of its experts one after another. Throws kNotFound when absent,
+  // kCorruptFile when the shape is another, kUnsupported when it holds integers.
+  std::vector<View> require(const TensorSpec&) const;
   void check_unchanged() const;
 
  private:
+  struct Copy {
+    std::vector<std::byte> bytes;
+    View view;
+  };
+
+  const View* find_in_folder(const std::string& hugging_face_name) const;
+  View read_tensor(const std::string& name, std::span<const int64_t> shape, int expert) const;
+  void read_divisors();
+  void copy_changed();
+
   std::string path_;
-  LlamaConfig config_;
+  ModelConfig config_;
   std::optional<Gguf> gguf_;
   std::optional<Safetensors> safetensors_;
+  std::map<std::string, Copy> copies_;  // by their GGUF names
 };
 
 // The tensor called `name` of the model at `path`, as weights of this shape. Throws kNotFound when it is null,
 // kCorruptFile when the shape is another, kUnsupported when it holds integers.
 View checked_weights(const View* found, const std::string& path, const std::string& name,
-                     std::initializer_list<int64_t> shape);
+                     std::span<const int64_t> shape);
 
-// "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight"; "" for a name that has no counterpart.
-std::string hugging_face_name(const std::string& gguf_name);
+inline View checked_weights(const View* found, const std::string& path, const std::string& name,
+                            std::initializer_list<int64_t> shape) {
+  return checked_weights(found, path, name, std::span(shape.begin(), shape.size()));
+}
+
+// A vector of the model at `path` in f32. Throws kUnsupported when it is quantised.
+std::vector<float> floats(const View&, const std::string& path, const std::string& name);
 
 // What a config.json may have at most.
 inline constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;

@@ -1,147 +1,275 @@
 #include "model/config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include "base/error.h"
 #include "base/printable.h"
-#include "model/config_fields.h"
+#include "model/hyperparameters.h"
 
 namespace lowkey {
 namespace {
 
+std::vector<float> read_divisors(const ConfigFields& rope, const char* key) {
+  const nlohmann::json* list = rope.find(key);
+  if (list == nullptr) return {};
+  LK_REQUIRE(list->is_array(), kCorruptFile, "[config] {}: {} is a {}, must be an array", rope.source(), key,
+             list->type_name());
+  std::vector<float> divisors;
+  for (const auto& value : *list) {
+    LK_REQUIRE(value.is_number(), kCorruptFile, "[config] {}: {} holds a {}, must hold numbers", rope.source(), key,
+               value.type_name());
+    divisors.push_back(value.get<float>());
+  }
+  return divisors;
+}
+
+// The factor by which longrope lets scores grow with the context (Phi-3), unless the file states one.
+float longrope_amplitude(const ConfigFields& rope, const ModelConfig& c) {
+  const double growth = static_cast<double>(c.context) / static_cast<double>(c.rope.original_context);
+  const double computed =
+      growth <= 1 ? 1 : std::sqrt(1 + std::log(growth) / std::log(static_cast<double>(c.rope.original_context)));
+  return static_cast<float>(rope.number("attention_factor", computed));
+}
+
+void parse_scaling(const ConfigFields& fields, const char* key, const ConfigFields& rope, ModelConfig& c) {
+  std::string kind = rope.word("rope_type");
+  if (kind.empty()) kind = rope.word("type");
+  if (kind.empty() || kind == "default") return;
+  constexpr std::pair<std::string_view, RopeScaling> kKinds[] = {{"linear", RopeScaling::kLinear},
+                                                                 {"llama3", RopeScaling::kLlama3},
+                                                                 {"longrope", RopeScaling::kLongRope},
+                                                                 {"su", RopeScaling::kLongRope}};
+  const auto* found =
+      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const auto& k) { return k.first == kind; });
+  LK_REQUIRE(found != std::end(kKinds), kUnsupported,
+             "[config] {}: {} of type '{}', must be linear, llama3 or longrope", fields.source(), key, printable(kind));
+  c.rope.scaling = found->second;
+  c.rope.factor = rope.number("factor", 1.0);
+  c.rope.low = rope.number("low_freq_factor", 1.0);
+  c.rope.high = rope.number("high_freq_factor", 4.0);
+  c.rope.original_context =
+      rope.integer("original_max_position_embeddings", fields.integer("original_max_position_embeddings", 8192));
+  if (c.rope.scaling != RopeScaling::kLongRope) return;
+  c.rope.factor = 1;
+  c.rope.divisors = read_divisors(rope, "long_factor");
+  c.rope.short_divisors = read_divisors(rope, "short_factor");
+  if (c.rope.original_context >= 1) c.rope.amplitude = longrope_amplitude(rope, c);
+}
+
 // config.json writes the scaling as rope_scaling (with a top-level rope_theta) or, since Transformers 5, both
 // inside rope_parameters.
-void parse_rope(const ConfigFields& fields, LlamaConfig& c) {
-  c.rope_base = fields.number("rope_theta", 10000.0);
+void parse_rope(const Hyperparameters& h, ModelConfig& c) {
+  const ConfigFields& fields = *h.config();
+  double part = h.number("partial_rotary_factor", nullptr, 1);
+  c.rope.base = h.number("rope_theta", nullptr, c.rope.base);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     const auto rope = fields.object(key);
     if (!rope) continue;
-    c.rope_base = rope->number("rope_theta", c.rope_base);
-    std::string kind = rope->word("rope_type");
-    if (kind.empty()) kind = rope->word("type");
-    if (kind.empty() || kind == "default") continue;
-    LK_REQUIRE(kind == "linear" || kind == "llama3", kUnsupported,
-               "[config] {}: {} of type '{}', must be linear or llama3", fields.source(), key, printable(kind));
-    c.rope_scaling = kind == "linear" ? RopeScaling::kLinear : RopeScaling::kLlama3;
-    c.rope_factor = rope->number("factor", 1.0);
-    c.rope_low = rope->number("low_freq_factor", 1.0);
-    c.rope_high = rope->number("high_freq_factor", 4.0);
-    c.rope_original_context = rope->integer("original_max_position_embeddings", 8192);
+    c.rope.base = rope->number("rope_theta", c.rope.base);
+    part = rope->number("partial_rotary_factor", part);
+    parse_scaling(fields, key, *rope, c);
   }
+  LK_REQUIRE(part > 0 && part <= 1, kCorruptFile, "[config] {}: partial_rotary_factor={}, must be > 0 and <= 1",
+             h.source(), part);
+  c.rope.dims = static_cast<int>(c.head_dim * part);
+}
+
+void read_rope(const Hyperparameters& h, ModelConfig& c) {
+  c.rope.layout = c.family->gguf_layout;
+  c.rope.dims = h.size(nullptr, "rope.dimension_count", c.head_dim);
+  c.rope.base = h.number(nullptr, "rope.freq_base", c.rope.base);
+  const std::string scaling = h.word(nullptr, "rope.scaling.type");
+  LK_REQUIRE(scaling.empty() || scaling == "none" || scaling == "linear" || scaling == "longrope", kUnsupported,
+             "[config] {}: rope.scaling.type '{}', must be none, linear or longrope", h.source(), printable(scaling));
+  if (scaling == "linear") {
+    c.rope.scaling = RopeScaling::kLinear;
+    c.rope.factor = h.number(nullptr, "rope.scaling.factor", 1.0);
+  }
+  if (h.gguf()->find("rope_factors_long.weight") == nullptr) return;  // the factors themselves: Checkpoint
+  c.rope.scaling = RopeScaling::kLongRope;
+  c.rope.original_context = h.integer(nullptr, "rope.scaling.original_context_length", 0);
+  c.rope.amplitude = static_cast<float>(h.number(nullptr, "rope.scaling.attn_factor", 1));
+}
+
+void read_vocabulary(const Gguf& file, ModelConfig& c) {
+  const View* table = file.find("token_embd.weight");
+  LK_REQUIRE(table != nullptr && table->rank == 2, kCorruptFile,
+             "[config] {}: token_embd.weight is missing or not a matrix", file.path());
+  c.vocabulary = narrow(table->dim(0));
+  if (const auto* tokens = file.texts("tokenizer.ggml.tokens"))
+    LK_REQUIRE(static_cast<int64_t>(tokens->size()) <= table->dim(0), kCorruptFile,
+               "[config] {}: tokenizer.ggml.tokens has {}, must be <= {}, the rows of token_embd.weight", file.path(),
+               tokens->size(), table->dim(0));
+  c.tied = file.find("output.weight") == nullptr;
+}
+
+void read_activation(const Hyperparameters& h, ModelConfig& c) {
+  constexpr std::pair<std::string_view, Activation> kNames[] = {{"silu", Activation::kSilu},
+                                                                {"gelu", Activation::kGelu},
+                                                                {"gelu_new", Activation::kGeluTanh},
+                                                                {"gelu_fast", Activation::kGeluTanh},
+                                                                {"gelu_pytorch_tanh", Activation::kGeluTanh}};
+  const std::string word = h.word("hidden_act", nullptr);
+  if (word.empty()) return;
+  const bool silu = c.activation == Activation::kSilu;
+  const auto* found =
+      std::find_if(std::begin(kNames), std::end(kNames), [&](const auto& n) { return n.first == word; });
+  LK_REQUIRE(found != std::end(kNames) && (found->second == Activation::kSilu) == silu, kUnsupported,
+             "[config] {}: hidden_act '{}', must be {}", h.source(), printable(word), silu ? "silu" : "a form of gelu");
+  c.activation = found->second;
+}
+
+ModelConfig read(const Hyperparameters& h, const Family& family) {
+  ModelConfig c;
+  c.family = &family;
+  c.layers = h.size("num_hidden_layers", "block_count", 0);
+  c.width = h.size("hidden_size", "embedding_length", 0);
+  c.heads = h.size("num_attention_heads", "attention.head_count", 0);
+  c.kv_heads = h.size("num_key_value_heads", "attention.head_count_kv", c.heads);
+  c.head_dim = h.size("head_dim", "attention.key_length", c.heads > 0 ? c.width / c.heads : 0);
+  const int64_t value_length = h.integer(nullptr, "attention.value_length", c.head_dim);
+  LK_REQUIRE(value_length == c.head_dim, kUnsupported, "[config] {}: value_length={}, must equal key_length={}",
+             h.source(), value_length, c.head_dim);
+  c.ffn = h.size("intermediate_size", "feed_forward_length", 0);
+  c.context = h.integer("max_position_embeddings", "context_length", h.config() ? 2048 : 0);
+  if (h.config()) {
+    c.vocabulary = h.size("vocab_size", nullptr, 0);
+  } else {
+    read_vocabulary(*h.gguf(), c);
+  }
+  const bool tied = c.tied;
+  family.configure(h, c);
+  c.tied = h.config() ? h.flag("tie_word_embeddings", nullptr, c.tied) : tied;
+  c.norm_epsilon =
+      static_cast<float>(c.norm == NormKind::kRms ? h.number("rms_norm_eps", "attention.layer_norm_rms_epsilon", 1e-6)
+                                                  : h.number("layer_norm_eps", "attention.layer_norm_epsilon", 1e-5));
+  read_activation(h, c);
+  if (!c.learned_positions) h.config() ? parse_rope(h, c) : read_rope(h, c);
+  check(c, h.source());
+  return c;
 }
 
 }  // namespace
 
-LlamaConfig parse_llama_config(std::string_view config_json, const std::string& source) {
-  const ConfigFields fields(config_json, source);
-  const std::string family = fields.word("model_type");
-  LK_REQUIRE(family == "llama", kUnsupported, "[config] {}: model_type '{}', must be one of: llama", source,
-             printable(family));
-  LK_REQUIRE(!fields.flag("attention_bias") && !fields.flag("mlp_bias"), kUnsupported,
-             "[config] {}: attention_bias or mlp_bias is true, must be false", source);
-  const std::string activation = fields.word("hidden_act");
-  LK_REQUIRE(activation.empty() || activation == "silu", kUnsupported, "[config] {}: hidden_act '{}', must be silu",
-             source, activation);
-  LlamaConfig c;
-  c.layers = fields.small_integer("num_hidden_layers", 0);
-  c.width = fields.small_integer("hidden_size", 0);
-  c.heads = fields.small_integer("num_attention_heads", 0);
-  c.kv_heads = fields.small_integer("num_key_value_heads", c.heads);
-  c.head_dim = fields.small_integer("head_dim", c.heads > 0 ? c.width / c.heads : 0);
-  c.ffn = fields.small_integer("intermediate_size", 0);
-  c.vocabulary = fields.small_integer("vocab_size", 0);
-  c.context = fields.integer("max_position_embeddings", 2048);
-  c.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", 1e-6));
-  c.tied = fields.flag("tie_word_embeddings");
-  parse_rope(fields, c);
-  check(c, source);
-  return c;
+ModelConfig parse_config(std::string_view config_json, const std::string& source) {
+  ConfigFields fields(config_json, source);
+  const Family& family = family_of_model_type(fields.word("model_type"), source);
+  return read(Hyperparameters(std::move(fields), family), family);
 }
 
-LlamaConfig llama_config(const Gguf& file) {
-  const std::string& source = file.path();
-  const std::string family = file.text("general.architecture", "");
-  LK_REQUIRE(family == "llama", kUnsupported, "[config] {}: general.architecture '{}', must be one of: llama", source,
-             printable(family));
-  LlamaConfig c;
-  c.layers = narrow(file.integer("llama.block_count", 0));
-  c.width = narrow(file.integer("llama.embedding_length", 0));
-  c.heads = narrow(file.integer("llama.attention.head_count", 0));
-  c.kv_heads = narrow(file.integer("llama.attention.head_count_kv", c.heads));
-  c.head_dim = narrow(file.integer("llama.attention.key_length", c.heads > 0 ? c.width / c.heads : 0));
-  const int64_t value_length = file.integer("llama.attention.value_length", c.head_dim);
-  LK_REQUIRE(value_length == c.head_dim, kUnsupported, "[config] {}: value_length={}, must equal key_length={}", source,
-             value_length, c.head_dim);
-  const int64_t rotated = file.integer("llama.rope.dimension_count", c.head_dim);
-  LK_REQUIRE(rotated == c.head_dim, kUnsupported, "[config] {}: rope.dimension_count={}, must equal key_length={}",
-             source, rotated, c.head_dim);
-  c.ffn = narrow(file.integer("llama.feed_forward_length", 0));
-  c.context = file.integer("llama.context_length", 0);
-  c.norm_epsilon = static_cast<float>(file.number("llama.attention.layer_norm_rms_epsilon", 0));
-  c.rope_base = file.number("llama.rope.freq_base", 10000.0);
-  c.rope_layout = RopeLayout::kInterleaved;
-  const std::string scaling = file.text("llama.rope.scaling.type", "none");
-  LK_REQUIRE(scaling == "none" || scaling == "linear", kUnsupported,
-             "[config] {}: rope.scaling.type '{}', must be none or linear", source, printable(scaling));
-  if (scaling == "linear") {
-    c.rope_scaling = RopeScaling::kLinear;
-    c.rope_factor = file.number("llama.rope.scaling.factor", 1.0);
+ModelConfig read_config(const Gguf& file) {
+  const Family& family = family_of_architecture(file.text("general.architecture", ""), file.path());
+  return read(Hyperparameters(file, family), family);
+}
+
+namespace {
+
+class Checker {
+ public:
+  Checker(const ModelConfig& config, const std::string& source) : c_(config), source_(source) {}
+
+  void shape() const {
+    in_range("layers", c_.layers, 4096);
+    in_range("width", c_.width, 1 << 20);
+    in_range("heads", c_.heads, 1 << 14);
+    in_range("kv_heads", c_.kv_heads, c_.heads);
+    in_range("head_dim", c_.head_dim, 4096);
+    in_range("ffn", c_.ffn, 1 << 24);
+    in_range("vocabulary", c_.vocabulary, 1 << 24);
+    in_range("context", c_.context, int64_t{1} << 30);
+    LK_REQUIRE(c_.heads % c_.kv_heads == 0, kCorruptFile, "[config] {}: heads={}, must be a multiple of kv_heads={}",
+               source_, c_.heads, c_.kv_heads);
+    LK_REQUIRE(c_.head_dim % 8 == 0, kUnsupported, "[config] {}: head_dim={}, must be a multiple of 8", source_,
+               c_.head_dim);
+    LK_REQUIRE(std::isfinite(c_.norm_epsilon) && c_.norm_epsilon >= 0 && c_.norm_epsilon < 1, kCorruptFile,
+               "[config] {}: norm epsilon={}, must be 0 to 1", source_, c_.norm_epsilon);
   }
-  c.tied = file.find("output.weight") == nullptr;
-  const View* table = file.find("token_embd.weight");
-  LK_REQUIRE(table != nullptr && table->rank == 2, kCorruptFile,
-             "[config] {}: token_embd.weight is missing or not a matrix", source);
-  c.vocabulary = narrow(table->dim(0));
-  if (const auto* tokens = file.texts("tokenizer.ggml.tokens"))
-    LK_REQUIRE(static_cast<int64_t>(tokens->size()) <= table->dim(0), kCorruptFile,
-               "[config] {}: tokenizer.ggml.tokens has {}, must be <= {}, the rows of token_embd.weight", source,
-               tokens->size(), table->dim(0));
-  check(c, source);
-  return c;
-}
 
-void check(const LlamaConfig& c, const std::string& source) {
-  const auto in_range = [&](const char* field, int64_t value, int64_t most) {
-    LK_REQUIRE(value >= 1 && value <= most, kCorruptFile, "[config] {}: {}={}, must be 1 to {}", source, field, value,
+  void rope() const {
+    const RopeConfig& r = c_.rope;
+    LK_REQUIRE(r.dims >= 0 && r.dims <= c_.head_dim && r.dims % 2 == 0 && (r.dims > 0 || c_.learned_positions),
+               kCorruptFile, "[config] {}: RoPE of {} dimensions, must be even and 2 to head_dim={}", source_, r.dims,
+               c_.head_dim);
+    LK_REQUIRE(r.dims == c_.head_dim || r.layout == RopeLayout::kHalf, kUnsupported,
+               "[config] {}: rope.dimension_count={}, must equal key_length={}", source_, r.dims, c_.head_dim);
+    LK_REQUIRE(std::isfinite(r.base) && r.base >= 1, kCorruptFile, "[config] {}: rope base={}, must be >= 1", source_,
+               r.base);
+    LK_REQUIRE(std::isfinite(r.window_base) && (r.window_base == 0 || r.window_base >= 1), kCorruptFile,
+               "[config] {}: rope base of layers with a window={}, must be >= 1", source_, r.window_base);
+    LK_REQUIRE(std::isfinite(r.factor) && r.factor > 0, kCorruptFile, "[config] {}: rope factor={}, must be > 0",
+               source_, r.factor);
+    if (r.scaling == RopeScaling::kLlama3) {
+      LK_REQUIRE(r.low > 0 && r.high > r.low && std::isfinite(r.high), kCorruptFile,
+                 "[config] {}: low_freq_factor={} high_freq_factor={}, must be 0 < low < high", source_, r.low, r.high);
+      in_range("original_max_position_embeddings", r.original_context, int64_t{1} << 30);
+    }
+    if (r.scaling == RopeScaling::kLongRope) {
+      in_range("original_max_position_embeddings", r.original_context, int64_t{1} << 30);
+      LK_REQUIRE(std::isfinite(r.amplitude) && r.amplitude > 0, kCorruptFile,
+                 "[config] {}: attention factor={}, must be > 0", source_, r.amplitude);
+    }
+    for (const auto& divisors : {r.divisors, r.short_divisors}) {
+      LK_REQUIRE(divisors.empty() || std::ssize(divisors) == r.dims / 2, kCorruptFile,
+                 "[config] {}: {} rope factors, must be {}", source_, divisors.size(), r.dims / 2);
+      for (float d : divisors)
+        LK_REQUIRE(std::isfinite(d) && d > 0, kCorruptFile, "[config] {}: rope factors hold {}, must be finite and > 0",
+                   source_, d);
+    }
+  }
+
+  void form() const {
+    LK_REQUIRE(c_.windows.empty() || std::ssize(c_.windows) == c_.layers, kCorruptFile,
+               "[config] {}: windows of {} layers, must be {}", source_, c_.windows.size(), c_.layers);
+    for (int64_t window : c_.windows)
+      if (window != 0) in_range("sliding_window", window, int64_t{1} << 30);
+    if (c_.experts != 0) {
+      in_range("experts", c_.experts, 1024);
+      in_range("experts of a token", c_.experts_used, c_.experts);
+    }
+    const std::pair<const char*, float> scales[] = {{"attention scale", c_.attention_scale},
+                                                    {"attention soft cap", c_.attention_cap},
+                                                    {"logit soft cap", c_.logit_cap},
+                                                    {"embedding scale", c_.embedding_scale}};
+    for (const auto& [name, value] : scales)
+      LK_REQUIRE(std::isfinite(value) && value >= 0, kCorruptFile, "[config] {}: {}={}, must be >= 0", source_, name,
+                 value);
+  }
+
+ private:
+  void in_range(const char* field, int64_t value, int64_t most) const {
+    LK_REQUIRE(value >= 1 && value <= most, kCorruptFile, "[config] {}: {}={}, must be 1 to {}", source_, field, value,
                most);
-  };
-  in_range("layers", c.layers, 4096);
-  in_range("width", c.width, 1 << 20);
-  in_range("heads", c.heads, 1 << 14);
-  in_range("kv_heads", c.kv_heads, c.heads);
-  in_range("head_dim", c.head_dim, 4096);
-  in_range("ffn", c.ffn, 1 << 24);
-  in_range("vocabulary", c.vocabulary, 1 << 24);
-  in_range("context", c.context, int64_t{1} << 30);
-  LK_REQUIRE(c.heads % c.kv_heads == 0, kCorruptFile, "[config] {}: heads={}, must be a multiple of kv_heads={}",
-             source, c.heads, c.kv_heads);
-  LK_REQUIRE(c.head_dim % 8 == 0, kUnsupported, "[config] {}: head_dim={}, must be a multiple of 8", source,
-             c.head_dim);
-  LK_REQUIRE(std::isfinite(c.norm_epsilon) && c.norm_epsilon >= 0 && c.norm_epsilon < 1, kCorruptFile,
-             "[config] {}: norm epsilon={}, must be 0 to 1", source, c.norm_epsilon);
-  LK_REQUIRE(std::isfinite(c.rope_base) && c.rope_base >= 1, kCorruptFile, "[config] {}: rope base={}, must be >= 1",
-             source, c.rope_base);
-  LK_REQUIRE(std::isfinite(c.rope_factor) && c.rope_factor > 0, kCorruptFile,
-             "[config] {}: rope factor={}, must be > 0", source, c.rope_factor);
-  if (c.rope_scaling != RopeScaling::kLlama3) return;
-  LK_REQUIRE(c.rope_low > 0 && c.rope_high > c.rope_low && std::isfinite(c.rope_high), kCorruptFile,
-             "[config] {}: low_freq_factor={} high_freq_factor={}, must be 0 < low < high", source, c.rope_low,
-             c.rope_high);
-  in_range("original_max_position_embeddings", c.rope_original_context, int64_t{1} << 30);
+  }
+
+  const ModelConfig& c_;
+  const std::string& source_;
+};
+
+}  // namespace
+
+void check(const ModelConfig& c, const std::string& source) {
+  const Checker checker(c, source);
+  checker.shape();
+  checker.rope();
+  checker.form();
 }
 
-std::vector<float> inverse_frequencies(const LlamaConfig& c, const float* factors) {
-  std::vector<float> result(static_cast<size_t>(c.head_dim / 2));
+std::vector<float> inverse_frequencies(const RopeConfig& c, RopeReach reach) {
+  const bool own_base = reach == RopeReach::kWindow && c.window_base > 0;
+  const RopeScaling scaling = own_base ? RopeScaling::kNone : c.scaling;
+  const std::vector<float>& divisors = reach == RopeReach::kShort ? c.short_divisors : c.divisors;
+  std::vector<float> result(static_cast<size_t>(c.dims / 2));
   for (size_t i = 0; i < result.size(); ++i) {
-    double f = std::pow(c.rope_base, -2.0 * static_cast<double>(i) / c.head_dim);
-    if (factors != nullptr) f /= factors[i];
-    if (c.rope_scaling == RopeScaling::kLinear) f /= c.rope_factor;
-    if (c.rope_scaling == RopeScaling::kLlama3) {
+    double f = std::pow(own_base ? c.window_base : c.base, -2.0 * static_cast<double>(i) / c.dims);
+    if (!divisors.empty() && !own_base) f /= divisors[i];
+    if (scaling == RopeScaling::kLinear) f /= c.factor;
+    if (scaling == RopeScaling::kLlama3) {
       // Turns over the original context: many keep their frequency, few are slowed, between is blended.
-      const double turns = static_cast<double>(c.rope_original_context) * f / (2 * std::numbers::pi);
-      const double keep = std::clamp((turns - c.rope_low) / (c.rope_high - c.rope_low), 0.0, 1.0);
-      f = keep * f + (1 - keep) * f / c.rope_factor;
+      const double turns = static_cast<double>(c.original_context) * f / (2 * std::numbers::pi);
+      const double keep = std::clamp((turns - c.low) / (c.high - c.low), 0.0, 1.0);
+      f = keep * f + (1 - keep) * f / c.factor;
     }
     result[i] = static_cast<float>(f);
   }

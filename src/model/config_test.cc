@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "model/feed_forward.h"
 
 namespace lowkey {
 namespace {
@@ -16,22 +17,22 @@ constexpr const char* kGood = R"({"model_type": "llama", "num_hidden_layers": 2,
   "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "rope_theta": 10000.0})";
 
 // The good file with the members of `changes` in place of its own.
-LlamaConfig parse(const std::string& changes) {
+ModelConfig parse(const std::string& changes) {
   nlohmann::json json = nlohmann::json::parse(kGood);
   json.merge_patch(nlohmann::json::parse("{" + changes + "}"));
-  return parse_llama_config(json.dump(), "config.json");
+  return parse_config(json.dump(), "config.json");
 }
 
-TEST(LlamaConfig, ReadsHuggingFace) {
-  const LlamaConfig c = parse("");
+TEST(ModelConfig, ReadsHuggingFace) {
+  const ModelConfig c = parse("");
   EXPECT_EQ(c.layers, 2);
   EXPECT_EQ(c.head_dim, 48);
   EXPECT_EQ(c.kv_heads, 2);
   EXPECT_TRUE(c.tied);
-  EXPECT_EQ(c.rope_layout, RopeLayout::kHalf);
+  EXPECT_EQ(c.rope.layout, RopeLayout::kHalf);
 }
 
-TEST(LlamaConfig, BadValuesAreRefusedByName) {
+TEST(ModelConfig, BadValuesAreRefusedByName) {
   const std::pair<const char*, const char*> cases[] = {
       {R"("num_hidden_layers": 0)", "layers=0"},
       {R"("num_hidden_layers": 99999999999)", "layers=0"},
@@ -42,12 +43,11 @@ TEST(LlamaConfig, BadValuesAreRefusedByName) {
       {R"("rms_norm_eps": 2)", "epsilon=2"},
       {R"("rope_theta": 0)", "rope base=0"},
       {R"("hidden_act": "relu")", "hidden_act 'relu'"},
-      {R"("attention_bias": true)", "attention_bias"},
       {R"("rope_scaling": {"rope_type": "yarn", "factor": 2})", "'yarn'"},
       {R"("rope_scaling": {"rope_type": "linear", "factor": 0})", "factor=0"},
       {R"("rope_scaling": {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 1})", "low_freq_factor=4"},
       {R"("rope_scaling": 3)", "rope_scaling is a number"},
-      {R"("model_type": "gpt2")", "'gpt2'"},
+      {R"("model_type": "mamba")", "'mamba', must be one of: llama, mistral, mixtral, qwen2, qwen3, phi3, gpt_neox"},
   };
   for (const auto& [tail, expected] : cases) {
     try {
@@ -60,25 +60,92 @@ TEST(LlamaConfig, BadValuesAreRefusedByName) {
   }
 }
 
-TEST(LlamaConfig, WhatIsNoSoundJsonIsRefused) {
+// The whole text of a config.json of a family.
+ModelConfig parse_family(const std::string& type, const std::string& rest) {
+  return parse_config(R"({"model_type": ")" + type + R"(", "num_hidden_layers": 6, "hidden_size": 96,
+    "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 300, "max_position_embeddings": 2048, )" +
+                          rest + "}",
+                      "config.json");
+}
+
+TEST(ModelConfig, WindowsAreThoseOfTheFamily) {
+  const auto windows = [](const std::string& type, const std::string& rest) {
+    return parse_family(type, rest).windows;
+  };
+  using Windows = std::vector<int64_t>;
+  EXPECT_EQ(windows("mistral", R"("sliding_window": 512)"), Windows(6, 512));
+  EXPECT_EQ(windows("mistral", R"("sliding_window": null)"), Windows());
+  EXPECT_EQ(windows("mistral", R"("sliding_window": 4096)"), Windows());  // longer than any context
+  EXPECT_EQ(windows("gemma2", R"("sliding_window": 512)"), (Windows{512, 0, 512, 0, 512, 0}));
+  EXPECT_EQ(windows("gemma3_text", R"("sliding_window": 512)"), (Windows{512, 512, 512, 512, 512, 0}));
+  EXPECT_EQ(windows("gemma3_text", R"("sliding_window": 4096)"), (Windows{4096, 4096, 4096, 4096, 4096, 0}));
+  EXPECT_EQ(windows("qwen2", R"("sliding_window": 512)"), Windows());  // unless it says that it is used
+  EXPECT_EQ(windows("qwen2", R"("sliding_window": 512, "use_sliding_window": true, "max_window_layers": 4)"),
+            (Windows{0, 0, 0, 0, 512, 512}));
+  EXPECT_EQ(windows("gemma2", R"("sliding_window": 512, "layer_types": ["full_attention", "full_attention",
+    "sliding_attention", "full_attention", "full_attention", "full_attention"])"),
+            (Windows{0, 0, 512, 0, 0, 0}));
+  EXPECT_THROW(windows("gemma2", R"("sliding_window": 512, "layer_types": ["full_attention"])"), Error);
+  EXPECT_THROW(windows("mistral", R"("sliding_window": -3)"), Error);
+}
+
+TEST(ModelConfig, Gpt2HasNamesOfItsOwn) {
+  const ModelConfig c = parse_config(R"({"model_type": "gpt2", "n_layer": 3, "n_embd": 96, "n_head": 4, "n_inner": null,
+    "n_positions": 512, "vocab_size": 300, "layer_norm_epsilon": 1e-4, "activation_function": "gelu_new"})",
+                                     "config.json");
+  EXPECT_EQ(std::tie(c.layers, c.width, c.heads, c.kv_heads, c.ffn, c.context), std::tuple(3, 96, 4, 4, 384, 512));
+  EXPECT_EQ(c.norm_epsilon, 1e-4f);
+  EXPECT_TRUE(c.tied);
+}
+
+TEST(ModelConfig, LongropeIsChecked) {
+  const auto rope = [](const std::string& lists) {
+    return parse_family("phi3", R"("original_max_position_embeddings": 128, "rope_scaling": {"type": "longrope", )" +
+                                    lists + "}")
+        .rope;
+  };
+  const std::string ones = "[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]", twos = "[2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]";
+  const RopeConfig r = rope("\"short_factor\": " + ones + ", \"long_factor\": " + twos);
+  EXPECT_FLOAT_EQ(r.amplitude, std::sqrt(1 + std::log(2048. / 128) / std::log(128.)));
+  const auto plain = inverse_frequencies(r, RopeReach::kShort), slow = inverse_frequencies(r);
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_FLOAT_EQ(slow[i], plain[i] / 2);
+  for (const char* bad : {"\"long_factor\": [1, 2]", "\"long_factor\": 3", "\"short_factor\": [\"a\"]"})
+    EXPECT_THROW(rope(bad), Error) << bad;
+}
+
+TEST(Route, TakesTheHighestAndWeighsThemByTheirSoftmax) {
+  float scores[] = {1, 3, 2, 3, /**/ -500, -501, -502, 900};
+  Route routes[4];
+  route(f32_view(scores, {2, 4}), 2, routes);
+  EXPECT_EQ(routes[0].expert, 1);  // ties go to the lower number
+  EXPECT_EQ(routes[1].expert, 3);
+  EXPECT_EQ(routes[0].weight, 0.5f);
+  EXPECT_EQ(routes[1].weight, 0.5f);
+  EXPECT_EQ(routes[2].expert, 3);
+  EXPECT_EQ(routes[3].expert, 0);
+  EXPECT_EQ(routes[2].weight, 1.f);
+  EXPECT_EQ(routes[3].weight, 0.f);
+}
+
+TEST(ModelConfig, WhatIsNoSoundJsonIsRefused) {
   for (const std::string& text : {std::string("{"), std::string(100000, '['), std::string("[]"), std::string()})
-    EXPECT_THROW(parse_llama_config(text, "config.json"), Error);
+    EXPECT_THROW(parse_config(text, "config.json"), Error);
 }
 
 TEST(InverseFrequencies, LinearDividesEveryFrequency) {
-  const auto plain = inverse_frequencies(parse(""), nullptr);
-  const auto scaled = inverse_frequencies(parse(R"("rope_scaling": {"type": "linear", "factor": 4})"), nullptr);
+  const auto plain = inverse_frequencies(parse("").rope);
+  const auto scaled = inverse_frequencies(parse(R"("rope_scaling": {"type": "linear", "factor": 4})").rope);
   ASSERT_EQ(plain.size(), 24u);
   EXPECT_EQ(plain[0], 1.0f);
   for (size_t i = 0; i < plain.size(); ++i) EXPECT_FLOAT_EQ(scaled[i], plain[i] / 4);
 }
 
 TEST(InverseFrequencies, Llama3KeepsHighAndDividesLowFrequencies) {
-  const auto plain = inverse_frequencies(parse(""), nullptr);
+  const auto plain = inverse_frequencies(parse("").rope);
   const auto scaled = inverse_frequencies(
       parse(R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4,
-               "original_max_position_embeddings": 64})"),
-      nullptr);
+               "original_max_position_embeddings": 64})")
+          .rope);
   for (size_t i = 0; i < plain.size(); ++i) {
     const double wavelength = 2 * std::numbers::pi / plain[i];
     if (wavelength < 64.0 / 4) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "model/family.h"
 #include "model/tokenizer_loader.h"
 #include "text/pretokenizer_names.h"
 
@@ -92,10 +93,51 @@ void set_id(GgufWriter& writer, const std::string& key, int32_t id) {
 
 }  // namespace
 
-void set_hyperparameters(GgufWriter& writer, const LlamaConfig& c) {
-  const auto set = [&](const char* key, int64_t value) {
-    writer.set(fmt::format("llama.{}", key), static_cast<uint32_t>(value));
-  };
+namespace {
+
+void set_form(GgufWriter& writer, const std::string& family, const ModelConfig& c) {
+  if (c.norm == NormKind::kRms) writer.set(family + "attention.layer_norm_rms_epsilon", c.norm_epsilon);
+  if (c.norm == NormKind::kLayer) writer.set(family + "attention.layer_norm_epsilon", c.norm_epsilon);
+  if (!c.gated) writer.set(family + "use_parallel_residual", c.parallel);
+  if (c.experts > 0) {
+    writer.set(family + "expert_count", static_cast<uint32_t>(c.experts));
+    writer.set(family + "expert_used_count", static_cast<uint32_t>(c.experts_used));
+  }
+  if (!c.windows.empty())
+    writer.set(family + "attention.sliding_window",
+               static_cast<uint32_t>(*std::max_element(c.windows.begin(), c.windows.end())));
+  if (std::count(c.windows.begin(), c.windows.end(), 0) > 0) {
+    std::vector<int32_t> windowed;
+    for (int64_t window : c.windows) windowed.push_back(window > 0);
+    writer.set(family + "attention.sliding_window_pattern", windowed);
+  }
+  const std::pair<const char*, float> numbers[] = {{"attention.scale", c.attention_scale},
+                                                   {"attn_logit_softcapping", c.attention_cap},
+                                                   {"final_logit_softcapping", c.logit_cap}};
+  for (const auto& [key, value] : numbers)
+    if (value > 0) writer.set(family + key, value);
+}
+
+void set_rope(GgufWriter& writer, const std::string& family, const RopeConfig& rope) {
+  if (rope.dims == 0) return;
+  writer.set(family + "rope.dimension_count", static_cast<uint32_t>(rope.dims));
+  writer.set(family + "rope.freq_base", static_cast<float>(rope.base));
+  if (rope.window_base > 0) writer.set(family + "rope.freq_base_swa", static_cast<float>(rope.window_base));
+  if (rope.scaling == RopeScaling::kLinear) {
+    writer.set(family + "rope.scaling.type", "linear");
+    writer.set(family + "rope.scaling.factor", static_cast<float>(rope.factor));
+  }
+  if (rope.scaling == RopeScaling::kLongRope) {
+    writer.set(family + "rope.scaling.original_context_length", static_cast<uint32_t>(rope.original_context));
+    writer.set(family + "rope.scaling.attn_factor", rope.amplitude);
+  }
+}
+
+}  // namespace
+
+void set_hyperparameters(GgufWriter& writer, const ModelConfig& c) {
+  const std::string family = std::string(c.family->architecture) + ".";
+  const auto set = [&](const char* key, int64_t value) { writer.set(family + key, static_cast<uint32_t>(value)); };
   set("block_count", c.layers);
   set("context_length", c.context);
   set("embedding_length", c.width);
@@ -105,12 +147,8 @@ void set_hyperparameters(GgufWriter& writer, const LlamaConfig& c) {
   set("attention.head_count_kv", c.kv_heads);
   set("attention.key_length", c.head_dim);
   set("attention.value_length", c.head_dim);
-  set("rope.dimension_count", c.head_dim);
-  writer.set("llama.attention.layer_norm_rms_epsilon", c.norm_epsilon);
-  writer.set("llama.rope.freq_base", static_cast<float>(c.rope_base));
-  if (c.rope_scaling != RopeScaling::kLinear) return;
-  writer.set("llama.rope.scaling.type", "linear");
-  writer.set("llama.rope.scaling.factor", static_cast<float>(c.rope_factor));
+  set_form(writer, family, c);
+  set_rope(writer, family, c.rope);
 }
 
 void set_tokenizer(GgufWriter& writer, const TokenizerSpec& spec, int vocabulary) {
@@ -151,8 +189,8 @@ void set_tokenizer(GgufWriter& writer, const TokenizerSpec& spec, int vocabulary
   writer.set("tokenizer.ggml.add_bos_token", spec.add_bos);
 }
 
-void set_metadata(GgufWriter& writer, const LlamaConfig& config, const fs::path& folder, DType weights) {
-  writer.set("general.architecture", "llama");
+void set_metadata(GgufWriter& writer, const ModelConfig& config, const fs::path& folder, DType weights) {
+  writer.set("general.architecture", std::string(config.family->architecture));
   writer.set("general.type", "model");
   writer.set("general.name", fs::weakly_canonical(folder).filename().string());
   writer.set("general.file_type", file_type(weights));

@@ -10,11 +10,11 @@
 
 namespace lowkey {
 
-void set_hyperparameters(GgufWriter&, const LlamaConfig&);
+void set_hyperparameters(GgufWriter&, const ModelConfig&);
 // Ids from spec.tokens.size() up to `vocabulary` are marked unused. Throws kCorruptFile when there are more tokens.
 void set_tokenizer(GgufWriter&, const TokenizerSpec&, int vocabulary);
 // All of it, for a Hugging Face folder: the tokenizer as load_tokenizer finds it.
 // Throws kNotFound, kCorruptFile, kUnsupported.
-void set_metadata(GgufWriter&, const LlamaConfig&, const std::filesystem::path& folder, DType weights);
+void set_metadata(GgufWriter&, const ModelConfig&, const std::filesystem::path& folder, DType weights);
 
 }  // namespace lowkey

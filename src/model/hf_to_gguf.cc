@@ -16,55 +16,32 @@ namespace lowkey {
 namespace {
 
 struct PlannedTensor {
-  std::string name;
-  View source;
+  TensorSpec spec;
+  std::vector<View> sources;  // one, or one for each expert
   DType dtype;
-  int rotated_heads;  // heads whose rows are reordered for RoPE; 0: none are
+
+  int64_t columns() const { return spec.shape.back(); }
+  int64_t bytes() const {
+    return static_cast<int64_t>(sources.size()) * sources[0].rows() * row_bytes(dtype, columns());
+  }
 };
 
-DType stored_type(DType weights, int64_t row_length) {
-  return row_length % block_elements(weights) == 0 ? weights : DType::kF16;
+// Vectors and what routes to experts stay f32: they are small, and errors in them go far.
+DType stored_type(const TensorSpec& spec, DType weights) {
+  if (spec.shape.size() == 1 || spec.name.ends_with("ffn_gate_inp.weight")) return DType::kF32;
+  const DType wanted = spec.makes_logits && weights == DType::kQ4_0 ? DType::kQ8_0 : weights;
+  return spec.shape.back() % block_elements(wanted) == 0 ? wanted : DType::kF16;
 }
 
-class Plan {
- public:
-  Plan(const Checkpoint& checkpoint, DType weights) : checkpoint_(checkpoint), weights_(weights) {
-    const LlamaConfig& c = checkpoint.config();
-    const int64_t width = c.width, queries = int64_t{c.heads} * c.head_dim, keys = int64_t{c.kv_heads} * c.head_dim;
-    matrix("token_embd.weight", c.vocabulary, width, 0, c.tied);
-    for (int i = 0; i < c.layers; ++i) {
-      const std::string layer = fmt::format("blk.{}.", i);
-      norm(layer + "attn_norm.weight");
-      matrix(layer + "attn_q.weight", queries, width, c.heads);
-      matrix(layer + "attn_k.weight", keys, width, c.kv_heads);
-      matrix(layer + "attn_v.weight", keys, width);
-      matrix(layer + "attn_output.weight", width, queries);
-      norm(layer + "ffn_norm.weight");
-      matrix(layer + "ffn_gate.weight", c.ffn, width);
-      matrix(layer + "ffn_up.weight", c.ffn, width);
-      matrix(layer + "ffn_down.weight", width, c.ffn);
-    }
-    norm("output_norm.weight");
-    if (!c.tied) matrix("output.weight", c.vocabulary, width, 0, true);
+std::vector<PlannedTensor> plan_of(const Checkpoint& checkpoint, DType weights) {
+  std::vector<PlannedTensor> plan;
+  for (TensorSpec& spec : tensors_of(checkpoint.config())) {
+    std::vector<View> sources = checkpoint.require(spec);
+    const DType dtype = stored_type(spec, weights);
+    plan.push_back({std::move(spec), std::move(sources), dtype});
   }
-
-  const std::vector<PlannedTensor>& tensors() const noexcept { return tensors_; }
-
- private:
-  void norm(const std::string& name) {
-    tensors_.push_back({name, checkpoint_.require(name, {checkpoint_.config().width}), DType::kF32, 0});
-  }
-
-  void matrix(const std::string& name, int64_t rows, int64_t columns, int rotated_heads = 0,
-              bool makes_logits = false) {
-    const DType dtype = makes_logits && weights_ == DType::kQ4_0 ? DType::kQ8_0 : weights_;
-    tensors_.push_back({name, checkpoint_.require(name, {rows, columns}), stored_type(dtype, columns), rotated_heads});
-  }
-
-  const Checkpoint& checkpoint_;
-  DType weights_;
-  std::vector<PlannedTensor> tensors_;
-};
+  return plan;
+}
 
 // The row of the Hugging Face tensor that row r of the GGUF one holds.
 int64_t source_row(int64_t r, int64_t head_dim) {
@@ -72,30 +49,39 @@ int64_t source_row(int64_t r, int64_t head_dim) {
   return r - d + d % 2 * (head_dim / 2) + d / 2;
 }
 
-void convert(const Context& context, const PlannedTensor& tensor, std::byte* out) {
-  const View& x = tensor.source;
-  const int64_t columns = x.columns(), row_size = row_bytes(tensor.dtype, columns);
-  const int64_t head_dim = tensor.rotated_heads == 0 ? 0 : x.rows() / tensor.rotated_heads;
+// A vector is a matrix of one column here, so that biases of rotated rows go with them.
+void convert(const Context& context, const PlannedTensor& tensor, bool interleaved, std::byte* out) {
+  const bool vector = tensor.spec.shape.size() == 1;
+  const int64_t columns = vector ? 1 : tensor.columns(), row_size = row_bytes(tensor.dtype, columns);
+  const int64_t rows = vector ? tensor.columns() : tensor.sources[0].rows(), heads = tensor.spec.rotated_heads;
+  const int64_t head_dim = interleaved && heads > 0 ? rows / heads : 0;
   Scratch::Frame frame(context.scratch);
-  float* rows = frame.take<float>(columns * context.threads.count());  // [threads, columns]
-  context.threads.split(x.rows(), 1, [&](int64_t begin, int64_t end, int thread) {
-    float* row = rows + columns * thread;
-    for (int64_t r = begin; r < end; ++r) {
-      dequantize_row(x.dtype, x.row(head_dim == 0 ? r : source_row(r, head_dim)), row, columns);
-      quantize_row(tensor.dtype, row, out + r * row_size, columns);
-    }
-  });
+  float* buffers = frame.take<float>(columns * context.threads.count());  // [threads, columns]
+  for (const View& x : tensor.sources) {
+    const int64_t source_size = row_bytes(x.dtype, columns);
+    const auto* source = static_cast<const std::byte*>(x.data);
+    context.threads.split(rows, 1, [&](int64_t begin, int64_t end, int thread) {
+      float* row = buffers + columns * thread;
+      for (int64_t r = begin; r < end; ++r) {
+        dequantize_row(x.dtype, source + (head_dim == 0 ? r : source_row(r, head_dim)) * source_size, row, columns);
+        quantize_row(tensor.dtype, row, out + r * row_size, columns);
+      }
+    });
+    out += rows * row_size;
+  }
 }
 
-// What llama.cpp divides each frequency by, [D / 2]; empty when the model needs none.
-std::vector<float> frequency_factors(const LlamaConfig& config) {
-  if (config.rope_scaling != RopeScaling::kLlama3) return {};
-  LlamaConfig plain = config;
-  plain.rope_scaling = RopeScaling::kNone;
-  const auto unscaled = inverse_frequencies(plain, nullptr), scaled = inverse_frequencies(config, nullptr);
-  std::vector<float> factors(scaled.size());
-  for (size_t i = 0; i < factors.size(); ++i) factors[i] = unscaled[i] / scaled[i];
-  return factors;
+// What llama.cpp divides each frequency by, [R / 2], by the name of the tensor.
+std::vector<std::pair<std::string, std::vector<float>>> rope_divisors(const RopeConfig& rope) {
+  if (rope.scaling == RopeScaling::kLongRope)
+    return {{"rope_factors_long.weight", rope.divisors}, {"rope_factors_short.weight", rope.short_divisors}};
+  if (rope.scaling != RopeScaling::kLlama3) return {};
+  RopeConfig plain = rope;
+  plain.scaling = RopeScaling::kNone;
+  const auto unscaled = inverse_frequencies(plain), scaled = inverse_frequencies(rope);
+  std::vector<float> divisors(scaled.size());
+  for (size_t i = 0; i < divisors.size(); ++i) divisors[i] = unscaled[i] / scaled[i];
+  return {{"rope_freqs.weight", std::move(divisors)}};
 }
 
 }  // namespace
@@ -109,29 +95,31 @@ void hf_to_gguf(const Context& context, const std::filesystem::path& folder, con
   LK_REQUIRE(std::filesystem::is_directory(folder, failed), kNotFound, "[convert] {}: is no folder",
              printable(folder.string(), 300));
   const Checkpoint checkpoint = Checkpoint::open(folder);
-  const Plan plan(checkpoint, weights);
-  const std::vector<float> factors = frequency_factors(checkpoint.config());
+  const ModelConfig& config = checkpoint.config();
+  const std::vector<PlannedTensor> plan = plan_of(checkpoint, weights);
+  const auto divisors = rope_divisors(config.rope);
+  const bool interleaved = config.family->gguf_layout == RopeLayout::kInterleaved;
 
   GgufWriter writer(out);
-  set_metadata(writer, checkpoint.config(), folder, weights);
-  const int64_t factor_count = static_cast<int64_t>(factors.size());
-  if (factor_count > 0) writer.announce("rope_freqs.weight", DType::kF32, {&factor_count, 1});
-  int64_t total = 0, largest = 0;
-  for (const PlannedTensor& tensor : plan.tensors()) {
-    const View& x = tensor.source;
-    writer.announce(tensor.name, tensor.dtype, {x.shape.data(), static_cast<size_t>(x.rank)});
-    total += x.bytes();
-    largest = std::max(largest, x.rows() * row_bytes(tensor.dtype, x.columns()));
+  set_metadata(writer, config, folder, weights);
+  for (const auto& [name, values] : divisors) {
+    const int64_t count = std::ssize(values);
+    writer.announce(name, DType::kF32, {&count, 1});
   }
-  if (factor_count > 0) writer.write("rope_freqs.weight", std::as_bytes(std::span(factors)));
+  int64_t total = 0, largest = 0;
+  for (const PlannedTensor& tensor : plan) {
+    writer.announce(tensor.spec.name, tensor.dtype, tensor.spec.shape);
+    for (const View& x : tensor.sources) total += x.bytes();
+    largest = std::max(largest, tensor.bytes());
+  }
+  for (const auto& [name, values] : divisors) writer.write(name, std::as_bytes(std::span(values)));
   const HugeBuffer buffer(static_cast<size_t>(largest));
   int64_t done = 0;
-  for (const PlannedTensor& tensor : plan.tensors()) {
-    const View& x = tensor.source;
+  for (const PlannedTensor& tensor : plan) {
     checkpoint.check_unchanged();
-    convert(context, tensor, buffer.data());
-    writer.write(tensor.name, {buffer.data(), static_cast<size_t>(x.rows() * row_bytes(tensor.dtype, x.columns()))});
-    done += x.bytes();
+    convert(context, tensor, interleaved, buffer.data());
+    writer.write(tensor.spec.name, {buffer.data(), static_cast<size_t>(tensor.bytes())});
+    for (const View& x : tensor.sources) done += x.bytes();
     if (progress) progress(done, total);
   }
   writer.finish();

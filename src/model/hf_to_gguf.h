@@ -1,9 +1,10 @@
-// hf_to_gguf: a Hugging Face LlamaForCausalLM folder becomes one GGUF file that llama.cpp loads too.
+// hf_to_gguf: a Hugging Face folder of any family (family.h) becomes one GGUF file that llama.cpp loads too.
 //
-// Matrices are stored as `weights`, norms as f32. Under kQ4_0 the matrix that makes the logits (output.weight, or
-// token_embd.weight when tied) is kQ8_0: 4 bits there cost the most quality of all. A matrix whose rows are no
-// multiple of the block stays f16. Rows of q and k are reordered from Hugging Face's RoPE layout (pairs i, i + D / 2)
-// to GGUF's (pairs 2i, 2i + 1); llama3 scaling becomes the factors of rope_freqs.weight.
+// Matrices are stored as `weights`, norms, biases and routers as f32. Under kQ4_0 the matrix that makes the logits
+// (output.weight, or token_embd.weight when tied) is kQ8_0: 4 bits there cost the most quality of all. A matrix whose
+// rows are no multiple of the block stays f16. Families whose GGUF files turn other pairs (Family::gguf_layout) have
+// their rows of q and k reordered from pairs i, i + D / 2 to pairs 2i, 2i + 1; llama3 scaling becomes the factors of
+// rope_freqs.weight, longrope's lists rope_factors_long.weight and rope_factors_short.weight.
 #pragma once
 
 #include <cstdint>

@@ -37,15 +37,12 @@ class HfToGguf : public testing::TestWithParam<const char*> {
 
 TEST_P(HfToGguf, KeepsHyperparametersAndFrequencies) {
   const Checkpoint source = Checkpoint::open(kData / GetParam()), file = Checkpoint::open(convert(DType::kF32));
-  const LlamaConfig &a = source.config(), &b = file.config();
+  const ModelConfig &a = source.config(), &b = file.config();
   EXPECT_EQ(std::tie(a.layers, a.width, a.heads, a.kv_heads, a.head_dim, a.ffn, a.vocabulary, a.context, a.tied),
             std::tie(b.layers, b.width, b.heads, b.kv_heads, b.head_dim, b.ffn, b.vocabulary, b.context, b.tied));
   EXPECT_EQ(a.norm_epsilon, b.norm_epsilon);
-  EXPECT_EQ(b.rope_layout, RopeLayout::kInterleaved);
-  const View* stored = file.find("rope_freqs.weight");
-  const std::vector<float> factors = stored ? row_of(*stored, 0) : std::vector<float>();
-  const auto expected = inverse_frequencies(a, nullptr);
-  const auto actual = inverse_frequencies(b, factors.empty() ? nullptr : factors.data());
+  EXPECT_EQ(b.rope.layout, RopeLayout::kInterleaved);
+  const auto expected = inverse_frequencies(a.rope), actual = inverse_frequencies(b.rope);
   ASSERT_EQ(expected.size(), actual.size());
   for (size_t i = 0; i < expected.size(); ++i)  // a factor is rounded, and so is the frequency divided by it
     EXPECT_NEAR(actual[i], expected[i], 2 * std::numeric_limits<float>::epsilon() * expected[i]) << i;
@@ -59,7 +56,7 @@ TEST_P(HfToGguf, TheFingerprintStays) {
 
 TEST_P(HfToGguf, PairsOfARotationBecomeNeighbours) {
   const Checkpoint source = Checkpoint::open(kData / GetParam()), file = Checkpoint::open(convert(DType::kF32));
-  const LlamaConfig& c = source.config();
+  const ModelConfig& c = source.config();
   for (const auto& [tensor, heads] : {std::pair("blk.1.attn_q.weight", c.heads), {"blk.1.attn_k.weight", c.kv_heads}}) {
     const View from = *source.find(tensor), to = *file.find(tensor);
     for (int h = 0; h < heads; ++h) {

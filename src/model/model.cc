@@ -2,16 +2,16 @@
 
 #include "base/error.h"
 #include "model/checkpoint.h"
+#include "model/decoder.h"
 #include "model/encoder.h"
-#include "model/llama.h"
 
 namespace lowkey {
 
-// Checkpoint refuses every architecture but llama, naming it; further families are told apart here.
+// Checkpoint refuses families that are not known, naming all that are.
 std::unique_ptr<Model> open_model(const std::filesystem::path& path) {
   LK_REQUIRE(!is_encoder(path), kUnsupported,
              "[model] {}: an encoder, which generates no text; run, inspect and tokenize take it", path.string());
-  return std::make_unique<Llama>(Checkpoint::open(path));
+  return std::make_unique<Decoder>(Checkpoint::open(path));
 }
 
 KvShape kv_shape(const ModelShape& shape, const Method& method, DType dtype, int64_t max_tokens) {

@@ -40,7 +40,7 @@ std::vector<BadFile> config_cases() {
       with_file("config, a list", "config.json", "array", "[]"),
       with_file("config, 100000 open arrays", "config.json", "", std::string(100000, '[')),
       with_file("config, cut", "config.json", "", tiny_config_json().substr(0, 100)),
-      config("'gpt_neox'", "\"llama\"", "\"gpt_neox\"", kUnsupported),
+      config("'mamba'", "\"llama\"", "\"mamba\"", kUnsupported),
       config("hidden_size", "\"hidden_size\": 32", "\"hidden_size\": \"32\""),
       config("width", "\"hidden_size\": 32", "\"hidden_size\": 0"),
       config("width", "\"hidden_size\": 32", "\"hidden_size\": -32"),
@@ -58,7 +58,7 @@ std::vector<BadFile> config_cases() {
       config("rope factor", rope, rope + ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}"),
       config("rope_scaling", rope, rope + ", \"rope_scaling\": 8"),
       config("hidden_act 'gelu'", "\"silu\"", "\"gelu\"", kUnsupported),
-      config("attention_bias", rope, rope + ", \"attention_bias\": true", kUnsupported),
+      config("partial_rotary_factor", rope, rope + ", \"partial_rotary_factor\": 1.5"),
   };
 }
 

@@ -4,7 +4,7 @@
 
 #include "bad_files/bytes.h"
 #include "formats/gguf_writer.h"
-#include "model/checkpoint.h"
+#include "model/family.h"
 #include "model/gguf_metadata.h"
 #include "text/byte_alphabet.h"
 
@@ -25,7 +25,8 @@ std::string tiny_safetensors() {
   int64_t end = 0;
   for (const auto& [name, dims] : tiny_shapes()) {
     const int64_t bytes = shape_view(DType::kF32, dims).bytes();
-    header[hugging_face_name(name)] = {{"dtype", "F32"}, {"shape", dims}, {"data_offsets", {end, end + bytes}}};
+    header[hugging_face_tensor(kLlama, name).name] = {
+        {"dtype", "F32"}, {"shape", dims}, {"data_offsets", {end, end + bytes}}};
     end += bytes;
   }
   return raw_safetensors(header.dump(), std::string(static_cast<size_t>(end), '\0'));
@@ -74,7 +75,7 @@ void write_tiny_folder(const TestFolder& folder, const std::string& name) {
 }
 
 TinyModel::TinyModel()
-    : config(parse_llama_config(tiny_config_json(), "tiny")),
+    : config(parse_config(tiny_config_json(), "tiny")),
       tokenizer(parse_tokenizer_json(tiny_tokenizer_json(), kTinyTokenizerConfig, "tiny")) {}
 
 void TinyModel::write_gguf(const std::filesystem::path& path) const {

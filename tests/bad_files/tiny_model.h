@@ -26,7 +26,7 @@ std::map<std::string, std::vector<int64_t>> tiny_shapes();
 void write_tiny_folder(const TestFolder&, const std::string& name);
 
 struct TinyModel {
-  LlamaConfig config;
+  ModelConfig config;
   TokenizerSpec tokenizer;
   std::map<std::string, std::vector<int64_t>> shapes = tiny_shapes();
   std::map<std::string, DType> types;  // f32 unless said
