@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "formats/f8_weights.h"
 #include "formats/safetensors_parser.h"
 
 namespace lowkey {
@@ -47,6 +48,7 @@ Safetensors Safetensors::open(const fs::path& path) {
                place_of(path));
     result.add_shards(index);
   }
+  result.widen_f8_tensors();
   return result;
 }
 
@@ -54,6 +56,7 @@ Safetensors Safetensors::parse(std::span<const std::byte> bytes, const std::stri
   Safetensors result;
   result.path_ = name;
   result.add_bytes(bytes, name);
+  result.widen_f8_tensors();
   return result;
 }
 
@@ -99,6 +102,19 @@ void Safetensors::add_bytes(std::span<const std::byte> bytes, const std::string&
   }
   metadata_.merge(content.metadata);
   left_out_.merge(content.left_out);
+  f8_.merge(content.f8);
+}
+
+// Both words for the scales mean what the weights are multiplied by.
+void Safetensors::widen_f8_tensors() {
+  for (const std::string& name : f8_) {
+    const View* scales = find(name + "_scale");
+    if (scales == nullptr) scales = find(name + "_scale_inv");
+    HugeBuffer memory;
+    tensors_.find(name)->second =
+        widen_f8(*find(name), scales, place_of(path_) + ": tensor '" + printable(name) + "'", memory);
+    copies_.push_back(std::move(memory));
+  }
 }
 
 const View* Safetensors::find(std::string_view tensor) const {

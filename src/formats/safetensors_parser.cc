@@ -19,8 +19,9 @@ constexpr uint64_t kMaxHeader = 100'000'000;  // bytes, the limit of the format'
 constexpr int kMaxHeaderDepth = 8;            // a valid one has 3
 constexpr size_t kMaxTensors = 65536;
 constexpr size_t kMaxShards = 1024;
-constexpr std::string_view kSupported = "F32, F16, BF16, I32, I8";
+constexpr std::string_view kSupported = "F32, F16, BF16, F8_E4M3, I32, I8";
 constexpr std::string_view kLeftOut = "I64";
+constexpr std::string_view kF8 = "F8_E4M3";
 constexpr uint64_t kLeftOutBytes = 8;
 
 std::optional<DType> dtype_of(std::string_view word) {
@@ -28,7 +29,7 @@ std::optional<DType> dtype_of(std::string_view word) {
   if (word == "F16") return DType::kF16;
   if (word == "BF16") return DType::kBF16;
   if (word == "I32") return DType::kI32;
-  if (word == "I8") return DType::kI8;
+  if (word == "I8" || word == kF8) return DType::kI8;
   return std::nullopt;
 }
 
@@ -62,6 +63,7 @@ class Header {
         read_metadata(entry, content);
       } else if (const auto view = read_tensor(name, entry)) {
         content.tensors.emplace(name, *view);
+        if (entry["dtype"] == kF8) content.f8.insert(name);
       } else {
         content.left_out.insert(name);
       }

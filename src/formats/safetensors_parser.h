@@ -16,6 +16,7 @@ namespace lowkey {
 struct SafetensorsContent {
   std::map<std::string, View, std::less<>> tensors;  // pointing into the bytes parsed, maybe askew
   std::map<std::string, std::string, std::less<>> metadata;
+  std::set<std::string, std::less<>> f8;        // of tensors: F8_E4M3, as views of kI8
   std::set<std::string, std::less<>> left_out;  // sound tensors of I64
 };
 

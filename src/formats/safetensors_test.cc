@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
+#include <vector>
 
+#include "base/half.h"
 #include "formats/test_folder.h"
 
 namespace lowkey {
@@ -45,6 +48,47 @@ TEST(Safetensors, WholeNumbersOf64BitsAreCheckedAndLeftOut) {
   EXPECT_TRUE(Safetensors::parse(bytes_of(good), "good").tensors().empty());
   EXPECT_THROW(Safetensors::parse(bytes_of(small), "small"), Error);
   EXPECT_THROW(Safetensors::parse(bytes_of(cut), "cut"), Error);
+}
+
+TEST(Safetensors, EightBitFloatsAreWidenedAndScaled) {
+  const auto file = [](const std::string& scale_name, const std::string& shape, const std::vector<float>& scales) {
+    std::string data("\x38\xb8\x00\x01\x7e\x7f", 6);  // 1, -1, 0, the least, the most, NaN
+    const std::string header = R"({"w":{"dtype":"F8_E4M3","shape":[2,3],"data_offsets":[0,6]},")" + scale_name +
+                               R"(":{"dtype":"F32","shape":)" + shape + R"(,"data_offsets":[6,)" +
+                               std::to_string(6 + 4 * scales.size()) + "]}}";
+    data.append(reinterpret_cast<const char*>(scales.data()), 4 * scales.size());
+    return file_of(header, data);
+  };
+  const auto values = [](const std::string& bytes) {
+    const Safetensors file = Safetensors::parse(bytes_of(bytes), "f8");
+    EXPECT_EQ(file.find("w")->describe(), "bf16[2, 3]");
+    std::vector<float> out;
+    for (int i = 0; i < 6; ++i) out.push_back(bf16_to_f32(reinterpret_cast<const uint16_t*>(file.find("w")->data)[i]));
+    EXPECT_TRUE(std::isnan(out.back()));
+    out.pop_back();
+    return out;
+  };
+  EXPECT_EQ(values(file("other", "[1]", {2})), (std::vector<float>{1, -1, 0, 0x1p-9f, 448}));
+  EXPECT_EQ(values(file("w_scale", "[]", {2})), (std::vector<float>{2, -2, 0, 0x1p-8f, 896}));
+  EXPECT_EQ(values(file("w_scale", "[2,1]", {2, 0.5})), (std::vector<float>{2, -2, 0, 0x1p-10f, 224}));
+  EXPECT_EQ(values(file("w_scale_inv", "[1,1]", {4})), (std::vector<float>{4, -4, 0, 0x1p-7f, 1792}));
+  const std::string bad = file("w_scale_inv", "[3]", {1, 2, 3});
+  EXPECT_THROW(Safetensors::parse(bytes_of(bad), "bad"), Error);
+}
+
+TEST(Safetensors, EightBitFloatsUseAGridOf128) {
+  const int64_t rows = 130, columns = 200;
+  std::string data(rows * columns, '\x38');
+  const float scales[] = {1, 2, 3, 4};
+  data.append(reinterpret_cast<const char*>(scales), sizeof scales);
+  const std::string bytes = file_of(R"({"w":{"dtype":"F8_E4M3","shape":[130,200],"data_offsets":[0,26000]},)"
+                                    R"("w_scale_inv":{"dtype":"F32","shape":[2,2],"data_offsets":[26000,26016]}})",
+                                    data);
+  const Safetensors file = Safetensors::parse(bytes_of(bytes), "f8");
+  const auto* w = reinterpret_cast<const uint16_t*>(file.find("w")->data);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c)
+      ASSERT_EQ(bf16_to_f32(w[r * columns + c]), scales[r / 128 * 2 + c / 128]) << r << " " << c;
 }
 
 TEST(Safetensors, AlignsWhatLiesAskew) {
