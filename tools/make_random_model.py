@@ -15,7 +15,10 @@ import string
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType
-from gguf.quants import quantize
+from gguf import GGML_QUANT_SIZES
+from gguf.quants import dequantize, quantize
+
+from make_quant_fixture import HALVES, random_blocks
 
 TYPES = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
@@ -23,6 +26,14 @@ TYPES = {
     "bf16": (GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
     "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
     "q4_0": (GGMLQuantizationType.Q4_0, LlamaFileType.MOSTLY_Q4_0),
+    "q4_1": (GGMLQuantizationType.Q4_1, LlamaFileType.MOSTLY_Q4_1),
+    "q5_0": (GGMLQuantizationType.Q5_0, LlamaFileType.MOSTLY_Q5_0),
+    "q5_1": (GGMLQuantizationType.Q5_1, LlamaFileType.MOSTLY_Q5_1),
+    "q2_k": (GGMLQuantizationType.Q2_K, LlamaFileType.MOSTLY_Q2_K),
+    "q3_k": (GGMLQuantizationType.Q3_K, LlamaFileType.MOSTLY_Q3_K_S),
+    "q4_k": (GGMLQuantizationType.Q4_K, LlamaFileType.MOSTLY_Q4_K_S),
+    "q5_k": (GGMLQuantizationType.Q5_K, LlamaFileType.MOSTLY_Q5_K_S),
+    "q6_k": (GGMLQuantizationType.Q6_K, LlamaFileType.MOSTLY_Q6_K),
 }
 
 
@@ -73,11 +84,26 @@ def add_metadata(writer, args):
     writer.add_add_bos_token(True)
 
 
+def super_blocks(kind, rows, columns, random):
+    """Random bytes for types that the gguf package only reads; their f16 numbers make the values' std 0.02."""
+    blocks = random_blocks(kind.name, random, rows * columns)[1].reshape(-1, GGML_QUANT_SIZES[kind][1])
+
+    def set_halves(value):
+        for at in HALVES[kind.name]:
+            blocks[:, at:at + 2] = np.frombuffer(np.float16(value).tobytes(), np.uint8)
+
+    set_halves(1)
+    set_halves(0.02 / dequantize(blocks[:64].reshape(1, -1), kind).std())
+    return blocks.reshape(rows, -1)
+
+
 def add_tensors(writer, args):
     kind = TYPES[args.type][0]
     random = np.random.default_rng(args.seed)
 
     def block(rows, columns):  # quantised once; rows are independent in every type
+        if kind.name.endswith("_K"):
+            return super_blocks(kind, rows, columns, random)
         return quantize(random.standard_normal((rows, columns), dtype=np.float32) * np.float32(0.02), kind)
 
     def add_norm(name):

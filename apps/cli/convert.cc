@@ -20,10 +20,15 @@ struct ConvertOptions {
   int threads = 0;
 };
 
+constexpr DType kTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0, DType::kQ6_K,
+                            DType::kQ5_K, DType::kQ5_1, DType::kQ5_0, DType::kQ4_K, DType::kQ4_1,
+                            DType::kQ4_0, DType::kQ3_K, DType::kQ2_K};
+constexpr const char* kTypeWords = "f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, q3_k or q2_k";
+
 DType parse_weight_type(const std::string& word) {
-  for (DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0})
+  for (DType type : kTypes)
     if (word == name(type)) return type;
-  throw Error(ErrorKind::kInvalidArgument, fmt::format("--type '{}', must be f32, f16, bf16, q8_0 or q4_0", word));
+  throw Error(ErrorKind::kInvalidArgument, fmt::format("--type '{}', must be {}", word, kTypeWords));
 }
 
 void run(const ConvertOptions& o) {
@@ -44,8 +49,7 @@ void add_convert(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("convert", "turn a Hugging Face folder into a GGUF file");
   verb->add_option("HF_FOLDER", options->folder, "config.json, *.safetensors, tokenizer.json")->required();
   verb->add_option("-o,--output", options->out, "the file to write")->required();
-  verb->add_option("--type", options->type, "type of the matrices: f32, f16, bf16, q8_0 or q4_0")
-      ->capture_default_str();
+  verb->add_option("--type", options->type, fmt::format("type of the matrices: {}", kTypeWords))->capture_default_str();
   verb->add_option("-t,--threads", options->threads, "cores to use; 0: all")->check(CLI::Range(0, 1024));
   verb->callback([options] { run(*options); });
 }

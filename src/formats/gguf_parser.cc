@@ -21,7 +21,7 @@ constexpr uint64_t kMaxAlignment = 65536;
 // rank, one dimension, type, offset) can take.
 constexpr uint64_t kLeastPair = 8 + 1 + 4 + 1;
 constexpr uint64_t kLeastInfo = 8 + 1 + 4 + 8 + 4 + 8;
-constexpr std::string_view kSupported = "F32, F16, BF16, Q8_0, Q4_0, Q6_K, I32, I8";
+constexpr std::string_view kSupported = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, I32, I8";
 
 }  // namespace
 

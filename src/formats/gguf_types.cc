@@ -18,8 +18,10 @@ struct Pair {
   DType dtype;
   uint32_t number;
 };
-constexpr Pair kPairs[] = {{DType::kF32, 0},   {DType::kF16, 1}, {DType::kQ4_0, 2}, {DType::kQ8_0, 8},
-                           {DType::kQ6_K, 14}, {DType::kI8, 24}, {DType::kI32, 26}, {DType::kBF16, 30}};
+constexpr Pair kPairs[] = {{DType::kF32, 0},   {DType::kF16, 1},   {DType::kQ4_0, 2},  {DType::kQ4_1, 3},
+                           {DType::kQ5_0, 6},  {DType::kQ5_1, 7},  {DType::kQ8_0, 8},  {DType::kQ2_K, 10},
+                           {DType::kQ3_K, 11}, {DType::kQ4_K, 12}, {DType::kQ5_K, 13}, {DType::kQ6_K, 14},
+                           {DType::kI8, 24},   {DType::kI32, 26},  {DType::kBF16, 30}};
 
 }  // namespace
 

@@ -145,8 +145,8 @@ std::vector<View> Checkpoint::require(const TensorSpec& spec) const {
 View checked_weights(const View* found, const std::string& path, const std::string& name,
                      std::span<const int64_t> shape) {
   LK_REQUIRE(found != nullptr, kNotFound, "[model] {}: tensor {} is missing", path, name);
-  LK_REQUIRE(found->dtype != DType::kI32 && found->dtype != DType::kI8, kUnsupported,
-             "[model] {}: tensor {} is {}, must be of floats or quantised", path, name, found->describe());
+  LK_REQUIRE(is_weight(found->dtype), kUnsupported, "[model] {}: tensor {} is {}, must be of floats or quantised", path,
+             name, found->describe());
   View wanted(nullptr, found->dtype, {});
   wanted.rank = static_cast<int>(shape.size());
   std::copy(shape.begin(), shape.end(), wanted.shape.begin());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -20,18 +21,13 @@ constexpr uint32_t kQuantisationVersion = 2;  // of the block layouts in base/dt
 
 // general.file_type: what most weights are stored as.
 uint32_t file_type(DType weights) {
-  switch (weights) {
-    case DType::kF16:
-      return 1;
-    case DType::kQ4_0:
-      return 2;
-    case DType::kQ8_0:
-      return 7;
-    case DType::kBF16:
-      return 32;
-    default:
-      return 0;
-  }
+  constexpr std::pair<DType, uint32_t> kTypes[] = {{DType::kF16, 1},   {DType::kQ4_0, 2},  {DType::kQ4_1, 3},
+                                                   {DType::kQ8_0, 7},  {DType::kQ5_0, 8},  {DType::kQ5_1, 9},
+                                                   {DType::kQ2_K, 10}, {DType::kQ3_K, 11}, {DType::kQ4_K, 14},
+                                                   {DType::kQ5_K, 16}, {DType::kQ6_K, 18}, {DType::kBF16, 32}};
+  for (const auto& [type, number] : kTypes)
+    if (type == weights) return number;
+  return 0;
 }
 
 // llama.cpp's word for the way text is cut into pieces. Throws kUnsupported when it has none.

@@ -26,11 +26,18 @@ struct PlannedTensor {
   }
 };
 
+// Of the matrix that makes the logits.
+DType logits_type(DType weights) {
+  if (!is_quantised(weights) || weights == DType::kQ8_0) return weights;
+  return block_elements(weights) == kSuperBlock ? DType::kQ6_K : DType::kQ8_0;
+}
+
 // Vectors and what routes to experts stay f32: they are small, and errors in them go far.
 DType stored_type(const TensorSpec& spec, DType weights) {
   if (spec.shape.size() == 1 || spec.name.ends_with("ffn_gate_inp.weight")) return DType::kF32;
-  const DType wanted = spec.makes_logits && weights == DType::kQ4_0 ? DType::kQ8_0 : weights;
-  return spec.shape.back() % block_elements(wanted) == 0 ? wanted : DType::kF16;
+  for (DType type : {spec.makes_logits ? logits_type(weights) : weights, DType::kQ8_0})
+    if (spec.shape.back() % block_elements(type) == 0) return type;
+  return DType::kF16;
 }
 
 std::vector<PlannedTensor> plan_of(const Checkpoint& checkpoint, DType weights) {
@@ -88,9 +95,7 @@ std::vector<std::pair<std::string, std::vector<float>>> rope_divisors(const Rope
 
 void hf_to_gguf(const Context& context, const std::filesystem::path& folder, const std::filesystem::path& out,
                 DType weights, const std::function<void(int64_t done, int64_t total)>& progress) {
-  LK_REQUIRE(weights == DType::kF32 || weights == DType::kF16 || weights == DType::kBF16 || weights == DType::kQ8_0 ||
-                 weights == DType::kQ4_0,
-             kInvalidArgument, "[convert] type = {}, must be f32, f16, bf16, q8_0 or q4_0", name(weights));
+  LK_REQUIRE(is_weight(weights), kInvalidArgument, "[convert] type = {}, must be one of weights", name(weights));
   std::error_code failed;
   LK_REQUIRE(std::filesystem::is_directory(folder, failed), kNotFound, "[convert] {}: is no folder",
              printable(folder.string(), 300));

@@ -71,7 +71,7 @@ TEST_P(HfToGguf, PairsOfARotationBecomeNeighbours) {
 
 TEST_P(HfToGguf, QuantisesAsTheReferenceDoes) {
   const Checkpoint source = Checkpoint::open(kData / GetParam());
-  for (DType weights : {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0}) {
+  for (DType weights : {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ5_1}) {
     const Checkpoint file = Checkpoint::open(convert(weights));
     const View from = *source.find("blk.0.ffn_up.weight"), to = *file.find("blk.0.ffn_up.weight");
     ASSERT_EQ(to.dtype, weights);
@@ -82,7 +82,7 @@ TEST_P(HfToGguf, QuantisesAsTheReferenceDoes) {
     }
     EXPECT_EQ(file.find("output_norm.weight")->dtype, DType::kF32);
     const View logits = *file.find(file.config().tied ? "token_embd.weight" : "output.weight");
-    EXPECT_EQ(logits.dtype, weights == DType::kQ4_0 ? DType::kQ8_0 : weights);
+    EXPECT_EQ(logits.dtype, is_quantised(weights) ? DType::kQ8_0 : weights);
   }
 }
 

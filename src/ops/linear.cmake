@@ -7,6 +7,7 @@ set(LINEAR_SOURCES
   cpu/gemm_f32.cc
   cpu/gemm_i16.cc
   cpu/gemv.cc
+  cpu/gemv_codes.cc
   cpu/layernorm.cc
   cpu/matmul.cc
   cpu/quantize.cc
@@ -14,10 +15,12 @@ set(LINEAR_SOURCES
   cpu/soft_cap.cc
   cpu/softmax.cc
   cpu/swiglu.cc
+  ref/dequantize.cc
   ref/gelu.cc
   ref/layernorm.cc
   ref/matmul.cc
   ref/quantize.cc
+  ref/quantize_k.cc
   ref/rmsnorm.cc
   ref/soft_cap.cc
   ref/softmax.cc

@@ -1,4 +1,4 @@
-// matmul: y = x w^T for a linear layer, w as it lies in the file (f32, f16, bf16, q8_0, q4_0, q6_k).
+// matmul: y = x w^T for a linear layer, w as it lies in the file.
 // Few rows of x (decoding) stream the weights once at memory speed (GEMV); many rows (prompts) go through
 // blocked kernels (GEMM), which keep no copy of the weights beyond a slab in cache.
 #pragma once
@@ -10,14 +10,15 @@ namespace lowkey {
 
 struct MatmulArgs {
   View x;    // [T, K] f32
-  View w;    // [N, K] f32, f16, bf16, q8_0, q4_0 or q6_k
+  View w;    // [N, K], any type of weights
   View out;  // [T, N] f32; must not overlap x
 };
 
 // Throws kInvalidArgument when shapes or types disagree. Arithmetic: f32 weights in f32; 16-bit weights in f32;
-// quantised weights against x rounded to 15 bits per block of 32, exact in between; with AMX and more than 4 rows,
-// all but f32 weights in bf16 with f32 sums (f16 weights lose 3 bits there, as the activations do). The result does
-// not depend on the number of threads, nor a row of it on the others, but GEMV and GEMM add in a different order.
+// quantised weights against x rounded per block of 32, exact in between: to 15 bits with kQ8_0 and in prompts (there
+// weights of other types to 12 bits of their block's peak), else to 8 bits; with AMX and more than 4 rows, all but f32
+// weights in bf16 with f32 sums (f16 weights lose 3 bits there, as the activations do). The result does not depend on
+// the number of threads, nor a row of it on the others, but GEMV and GEMM add in a different order.
 void matmul(const Context&, const MatmulArgs&);
 
 // Several layers of the same input (q, k, v; gate, up): x is converted once. All outs have T rows. 1 to 8 parts.

@@ -67,7 +67,7 @@ void run_case(const Context& context, DType type, const MatmulCase& c) {
   const HugeBuffer weights(static_cast<size_t>(bytes * copies));
   std::vector<float> row(static_cast<size_t>(c.depth));
   for (float& w : row) w = static_cast<float>(std::rand()) / static_cast<float>(RAND_MAX) - 0.5f;
-  for (int64_t r = 0; r < c.outputs * copies && type != DType::kQ6_K; ++r) {
+  for (int64_t r = 0; r < c.outputs * copies; ++r) {
     std::byte* at = weights.data() + r * row_bytes(type, c.depth);
     if (r == 0) {
       quantize_row(type, row.data(), at, c.depth);

@@ -11,8 +11,9 @@ struct MatmulCase {
   int64_t rows, depth, outputs;  // T, K, N
 };
 
-inline constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,
-                                         DType::kQ8_0, DType::kQ4_0, DType::kQ6_K};
+inline constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0, DType::kQ4_0,
+                                         DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ2_K, DType::kQ3_K,
+                                         DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
 
 // Small and odd: tails of every loop, both sides of the switch from GEMV to GEMM. K that a type's blocks do not
 // divide is skipped for that type.

@@ -7,7 +7,6 @@
 #include <random>
 #include <vector>
 
-#include "base/half.h"
 #include "base/isa.h"
 #include "ops/matmul_cases.h"
 #include "ops/quantize.h"
@@ -28,14 +27,6 @@ std::vector<Isa> isas_below(Isa limit) {
 std::vector<std::byte> random_weights(DType type, int64_t rows, int64_t depth, std::mt19937& random) {
   std::normal_distribution<float> normal;
   std::vector<std::byte> bytes(static_cast<size_t>(rows * row_bytes(type, depth)));
-  if (type == DType::kQ6_K) {  // lowkey does not write it: any bytes are valid but for the scale
-    for (std::byte& b : bytes) b = static_cast<std::byte>(random());
-    for (size_t i = 208; i < bytes.size(); i += 210) {
-      const uint16_t d = f32_to_f16(normal(random) * 1e-4f);
-      std::memcpy(&bytes[i], &d, sizeof d);
-    }
-    return bytes;
-  }
   std::vector<float> row(static_cast<size_t>(depth));
   for (int64_t r = 0; r < rows; ++r) {
     for (float& w : row) w = normal(random) * 0.05f;
@@ -72,23 +63,29 @@ class Problem {
     ref::matmul({x(), w, out()});
     return out_;
   }
-  // What the arithmetic may be off by at (t, n), from its unit roundoffs: f32 products and sums; for quantised
-  // weights, x rounded to 1 / kActivationMax of its block's peak; on AMX, both factors rounded to bf16.
+  // What the arithmetic may be off by at (t, n), from its unit roundoffs: f32 products and sums, those of scales
+  // and of mins apart from each other; for quantised weights, x rounded to 1 / 16383 (kQ8_0, and prompts) or 1 / 127 of
+  // its block's peak, and in prompts w to 1 / 4095 of its own; on AMX, both factors rounded to bf16.
   double bound(int64_t t, int64_t n, std::vector<float>& row) {
     ref::dequantize_row(w.dtype, w.row(n), row.data(), case_.depth);
     const float* x = x_.data() + t * case_.depth;
-    double products = 0, peaks = 0;
+    const bool q8 = w.dtype == DType::kQ8_0, exact = !is_quantised(w.dtype) || q8;
+    double products = 0, of_x = 0, of_w = 0, parts = 0;
     for (int64_t b = 0; b < case_.depth; b += kQuantBlock) {
-      double peak = 0, weights = 0;
+      double peak_x = 0, peak_w = 0, sum_x = 0, sum_w = 0;
       for (int64_t k = b; k < std::min(b + kQuantBlock, case_.depth); ++k) {
         products += std::fabs(double{x[k]} * row[k]);
-        peak = std::max(peak, std::fabs(double{x[k]}));
-        weights += std::fabs(row[k]);
+        peak_x = std::max(peak_x, std::fabs(double{x[k]})), sum_x += std::fabs(x[k]);
+        peak_w = std::max(peak_w, std::fabs(double{row[k]})), sum_w += std::fabs(row[k]);
       }
-      peaks += peak * weights;
+      of_x += 0.5 * peak_x * sum_w;
+      of_w += 0.5 * peak_w * sum_x;
+      parts += 2 * peak_w * sum_x;  // scale * code and min: together at most what the block spans
     }
-    double bound = (8 + std::sqrt(static_cast<double>(case_.depth))) * 0x1p-24 * products;
-    if (is_quantised(w.dtype)) bound += 0.5 / 16383 * peaks;
+    double bound = (8 + std::sqrt(static_cast<double>(case_.depth))) * 0x1p-24 * (products + (exact ? 0 : parts));
+    constexpr int64_t kMostGemvRows = 8;
+    if (q8) bound += of_x / 16383;
+    if (!exact) bound += case_.rows <= kMostGemvRows ? of_x / 127 : of_x / 16383 + of_w / 4095;
     if (active_isa() == Isa::kAmx && w.dtype != DType::kF32) bound += 2 * 0x1p-8 * products;
     return bound;
   }

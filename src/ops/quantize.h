@@ -1,5 +1,6 @@
 // quantize / dequantize: rows between f32 and every storage type of base/dtype.h. The values are those of
-// the GGUF format, bit for bit: q8_0 d = amax / 127, q = round(x / d); q4_0 d = extreme / -8, q = min(15, x / d + 8.5).
+// the GGUF format, bit for bit, when read. What is written is its writers' for types of 32 elements (q8_0 d = amax /
+// 127, q = round(x / d); q4_0 d = extreme / -8, q = min(15, x / d + 8.5)), and a search of our own for those of 256.
 #pragma once
 
 #include "base/context.h"

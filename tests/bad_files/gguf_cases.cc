@@ -113,7 +113,7 @@ void add_types(Table& t) {
     t.add("type " + name, words, [&](RawGguf& f) { f.infos[0].type = type; }, kUnsupported);
   };
   add("removed", "tensor 'first' type = 4 (unknown or removed)", 4);
-  add("Q4_K", "tensor 'first' type = 12 (Q4_K)", 12);
+  add("IQ4_NL", "tensor 'first' type = 20 (IQ4_NL)", 20);
   add("99", "tensor 'first' type = 99 (unknown or removed)", 99);
   add("2^32 - 1", "tensor 'first' type = 4294967295", UINT32_MAX);
 }

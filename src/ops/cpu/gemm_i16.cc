@@ -1,10 +1,12 @@
-// Quantised weights as int16 times activations as int16, summed exactly in int32 over a block of 32 columns, then
-// scaled into f32. A multiply-add of int16 pairs does twice the products of an f32 one.
+// Quantised weights as int16 (kQ8_0 as it is, others rounded to 12 bits of their block's peak) times activations as
+// int16, summed exactly in int32 over a block of 32 columns, then scaled into f32. A multiply-add of int16 pairs does
+// twice the products of an f32 one.
 #include <algorithm>
 #include <cstring>
 
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/gemv.h"
+#include "ops/quantize.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/gemm_i16.cc"
@@ -31,16 +33,15 @@ constexpr int kPairs = kQuantBlock / 2;
 void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float* scale) noexcept {
   int16_t q[kChunk] = {};
   float scales[kChunk / kQuantBlock] = {};
-  if (depth > 0) quantize_activations(x, q, scales, depth);
+  if (depth > 0) quantize_words(x, q, scales, depth, kWordMax);
   auto* out = static_cast<int16_t*>(panel) + 2 * t;
   for (int64_t k = 0; k < padded_depth; k += 2) std::memcpy(out + k * kPanel, q + k, 2 * sizeof(int16_t));
   for (int64_t b = 0; b < padded_depth / kQuantBlock; ++b) scale[b * kPanel + t] = scales[b];
 }
 
-template <DType kType>
-void widen_blocks(const std::byte* row, int64_t begin, int64_t depth, int16_t* out, float* scale) {
+void widen_q8_0(const std::byte* row, int64_t begin, int64_t depth, int16_t* out, float* scale) {
   for (int64_t b = 0; b < depth / kQuantBlock; ++b, out += kQuantBlock) {
-    const Block block = load_block<kType>(reinterpret_cast<const uint8_t*>(row), begin / kQuantBlock + b);
+    const Block block = load_block(reinterpret_cast<const uint8_t*>(row), begin / kQuantBlock + b);
     for (int i = 0; i < kBlockVectors; ++i) hn::Store(block.q[i], D16(), out + i * kLanes16);
     scale[b] = block.scale;
   }
@@ -49,16 +50,12 @@ void widen_blocks(const std::byte* row, int64_t begin, int64_t depth, int16_t* o
 void widen(DType type, const std::byte* row, int64_t begin, int64_t depth, int64_t padded_depth, void* out,
            float* scale) noexcept {
   auto* q = static_cast<int16_t*>(out);
-  switch (type) {
-    case DType::kQ8_0:
-      widen_blocks<DType::kQ8_0>(row, begin, depth, q, scale);
-      break;
-    case DType::kQ4_0:
-      widen_blocks<DType::kQ4_0>(row, begin, depth, q, scale);
-      break;
-    default:
-      widen_blocks<DType::kQ6_K>(row, begin, depth, q, scale);
-      break;
+  if (type == DType::kQ8_0) {
+    widen_q8_0(row, begin, depth, q, scale);
+  } else if (depth > 0) {
+    float floats[kChunk];
+    dequantize_row(type, row + row_bytes(type, begin), floats, depth);
+    quantize_words(floats, q, scale, depth, kWeightMax);
   }
   std::fill(q + depth, q + padded_depth, int16_t{0});
   std::fill(scale + depth / kQuantBlock, scale + padded_depth / kQuantBlock, 0.f);

@@ -16,15 +16,15 @@ HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
 namespace {
 
-void quantize_blocks(const float* x, int16_t* q, float* scale, int64_t depth) {
+void quantize_blocks(const float* x, int16_t* q, float* scale, int64_t depth, int most) {
   const hn::Rebind<int16_t, DF> d_half;
   for (int64_t b = 0; b < depth / kQuantBlock; ++b, x += kQuantBlock, q += kQuantBlock) {
     VF peak = hn::Zero(DF());
     for (int i = 0; i < kQuantBlock; i += kLanesF) peak = hn::Max(peak, hn::Abs(hn::LoadU(DF(), x + i)));
     const float amax = hn::GetLane(hn::MaxOfLanes(DF(), peak));
-    scale[b] = amax / kActivationMax;
+    scale[b] = amax / static_cast<float>(most);
     // Below this the inverse overflows, and the block counts as zeros.
-    const VF inverse = hn::Set(DF(), amax < 1e-30f ? 0.f : kActivationMax / amax);
+    const VF inverse = hn::Set(DF(), amax < 1e-30f ? 0.f : static_cast<float>(most) / amax);
     for (int i = 0; i < kQuantBlock; i += kLanesF) {
       const V32 rounded = hn::NearestInt(hn::Mul(hn::LoadU(DF(), x + i), inverse));
       hn::StoreU(hn::DemoteTo(d_half, rounded), d_half, q + i);
@@ -32,30 +32,21 @@ void quantize_blocks(const float* x, int16_t* q, float* scale, int64_t depth) {
   }
 }
 
-// Bytes from a block of 32 to the next (kQ6_K: on average).
-template <DType kType>
-constexpr int64_t block_stride = kType == DType::kQ8_0   ? 34
-                                 : kType == DType::kQ4_0 ? 18
-                                                         : 26;
-
-template <DType kType>
-constexpr bool is_blocked = kType == DType::kQ8_0 || kType == DType::kQ4_0 || kType == DType::kQ6_K;
-
 // Bytes ahead of the reader that are asked for: two pages hide the latency of DRAM, and reach past the end of the
 // page, where the hardware's prefetchers stop.
 constexpr int64_t kPrefetchBytes = 8192;
 
-// Quantised rows read side by side, each with its own prefetch. Measured from DRAM with 2 threads: with vectors of 64
+// Rows of kQ8_0 read side by side, each with its own prefetch. Measured from DRAM with 2 threads: with vectors of 64
 // bytes 4 rows are 10 % faster than 1 (a Xeon), with 32 bytes 1 is 9 % faster than 2 (Zen 3). Float rows need no
 // prefetch, but four, for the latency of their additions.
-constexpr int kBlockedRows = HWY_TARGET <= HWY_AVX3 ? 4 : 1;
+constexpr int kQ8Rows = HWY_TARGET <= HWY_AVX3 ? 4 : 1;
 
 // Adds the products of block b with kT rows of x; scale[t * stride]: that of the weights times that of row t.
 template <int kT>
 HWY_INLINE void add_block(const Block& block, const Activations& a, int64_t b, const float* scale, int stride,
                           VF (&sums)[kT]) {
   for (int t = 0; t < kT; ++t) {
-    const int16_t* q = a.q + t * a.depth + b * kQuantBlock;
+    const int16_t* q = a.words + t * a.depth + b * kQuantBlock;
     V32 dot = hn::Zero(D32()), unused = dot;
     for (int i = 0; i < kBlockVectors; ++i) {
       dot = hn::ReorderWidenMulAccumulate(D32(), block.q[i], hn::LoadU(D16(), q + i * kLanes16), dot, unused);
@@ -67,23 +58,23 @@ HWY_INLINE void add_block(const Block& block, const Activations& a, int64_t b, c
 #if HWY_TARGET <= HWY_AVX3
 
 // Whole runs of kLanesF blocks, their scales multiplied a vector at a time; returns the first block left.
-template <DType kType, int kRows, int kT>
+template <int kRows, int kT>
 HWY_INLINE int64_t add_runs(const uint8_t* w, int64_t row_size, const Activations& a, VF (&sums)[kRows][kT]) {
   const int64_t blocks = a.depth / kQuantBlock;
   HWY_ALIGN float scales[kRows][kT][kLanesF];
   int64_t b = 0;
   for (; b + kLanesF <= blocks; b += kLanesF) {
     for (int r = 0; r < kRows; ++r) {
-      const VF of_weights = load_scales<kType>(w + r * row_size, b);
+      const VF of_weights = load_scales(w + r * row_size, b);
       for (int t = 0; t < kT; ++t) {
-        hn::Store(hn::Mul(of_weights, hn::LoadU(DF(), a.scale + t * blocks + b)), DF(), scales[r][t]);
+        hn::Store(hn::Mul(of_weights, hn::LoadU(DF(), a.word_scale + t * blocks + b)), DF(), scales[r][t]);
       }
     }
     for (int i = 0; i < kLanesF; ++i) {
       for (int r = 0; r < kRows; ++r) {
         const uint8_t* row = w + r * row_size;
-        hwy::Prefetch(row + (b + i) * block_stride<kType> + kPrefetchBytes);
-        add_block<kT>(load_block<kType>(row, b + i), a, b + i, scales[r][0] + i, kLanesF, sums[r]);
+        hwy::Prefetch(row + (b + i) * kQ8Bytes + kPrefetchBytes);
+        add_block<kT>(load_block(row, b + i), a, b + i, scales[r][0] + i, kLanesF, sums[r]);
       }
     }
   }
@@ -93,21 +84,21 @@ HWY_INLINE int64_t add_runs(const uint8_t* w, int64_t row_size, const Activation
 #endif  // HWY_TARGET <= HWY_AVX3
 
 // Sums over K of kRows rows of w with kT rows of x.
-template <DType kType, int kRows, int kT>
+template <int kRows, int kT>
 void dot_blocks(const uint8_t* w, int64_t row_size, const Activations& a, float (&out)[kRows][kT]) {
   const int64_t blocks = a.depth / kQuantBlock;
   VF sums[kRows][kT];
   for (auto& row : sums) std::fill_n(row, kT, hn::Zero(DF()));
   int64_t b = 0;
 #if HWY_TARGET <= HWY_AVX3
-  if constexpr (kType != DType::kQ6_K) b = add_runs<kType, kRows, kT>(w, row_size, a, sums);
+  b = add_runs<kRows, kT>(w, row_size, a, sums);
 #endif
   for (; b < blocks; ++b) {
     for (int r = 0; r < kRows; ++r) {
-      const Block block = load_block<kType>(w + r * row_size, b);
-      hwy::Prefetch(w + r * row_size + b * block_stride<kType> + kPrefetchBytes);
+      const Block block = load_block(w + r * row_size, b);
+      hwy::Prefetch(w + r * row_size + b * kQ8Bytes + kPrefetchBytes);
       float scale[kT];
-      for (int t = 0; t < kT; ++t) scale[t] = block.scale * a.scale[t * blocks + b];
+      for (int t = 0; t < kT; ++t) scale[t] = block.scale * a.word_scale[t * blocks + b];
       add_block<kT>(block, a, b, scale, 1, sums[r]);
     }
   }
@@ -157,7 +148,7 @@ void dot_rows(const uint8_t* w, int64_t row_size, const Activations& a, float (&
   } else if constexpr (kType == DType::kBF16) {
     dot_floats<hwy::bfloat16_t>(w, row_size, a, out);
   } else {
-    dot_blocks<kType>(w, row_size, a, out);
+    dot_blocks(w, row_size, a, out);
   }
 }
 
@@ -176,7 +167,7 @@ int64_t gemv_groups(const Activations& a, const GemvPiece& p, int64_t n, int64_t
 template <DType kType, int kT>
 void gemv_rows(const Activations& a, const GemvPiece& p) {
   const int64_t row_size = row_bytes(kType, a.depth);
-  constexpr int kRows = kT > 2 ? 2 : is_blocked<kType> ? kBlockedRows : 4;
+  constexpr int kRows = kT > 2 ? 2 : takes_words(kType) ? kQ8Rows : 4;
   const int64_t n = gemv_groups<kType, kRows, kT>(a, p, p.begin, row_size);
   gemv_groups<kType, 1, kT>(a, p, n, row_size);
 }
@@ -207,10 +198,6 @@ void gemv_any(const Activations& a, const GemvPiece& p) {
       return gemv_type<DType::kBF16>(a, p);
     case DType::kQ8_0:
       return gemv_type<DType::kQ8_0>(a, p);
-    case DType::kQ4_0:
-      return gemv_type<DType::kQ4_0>(a, p);
-    case DType::kQ6_K:
-      return gemv_type<DType::kQ6_K>(a, p);
     default:
       LK_DCHECK(false && "no such storage of weights");
   }
@@ -227,11 +214,12 @@ HWY_EXPORT(gemv_any);
 HWY_EXPORT(quantize_blocks);
 
 void gemv(const Activations& activations, const GemvPiece& piece) noexcept {
+  if (takes_bytes(piece.type)) return gemv_codes(activations, piece);
   HWY_DYNAMIC_DISPATCH(gemv_any)(activations, piece);
 }
 
-void quantize_activations(const float* x, int16_t* q, float* scale, int64_t depth) noexcept {
-  HWY_DYNAMIC_DISPATCH(quantize_blocks)(x, q, scale, depth);
+void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth, int most) noexcept {
+  HWY_DYNAMIC_DISPATCH(quantize_blocks)(x, q, scale, depth, most);
 }
 
 }  // namespace lowkey

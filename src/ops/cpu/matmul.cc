@@ -17,8 +17,7 @@ void require(View x, const MatmulPart& part) {
   const auto& [w, out] = part;
   LK_REQUIRE(x.dtype == DType::kF32 && out.dtype == DType::kF32, kInvalidArgument,
              "[matmul] x {} and out {}, must be f32", x.describe(), out.describe());
-  LK_REQUIRE(w.dtype != DType::kI32 && w.dtype != DType::kI8, kInvalidArgument, "[matmul] w {}, no type of weights",
-             w.describe());
+  LK_REQUIRE(is_weight(w.dtype), kInvalidArgument, "[matmul] w {}, no type of weights", w.describe());
   LK_REQUIRE(w.rank == 2 && w.columns() == x.columns() && out.rows() == x.rows() && out.columns() == w.rows(),
              kInvalidArgument, "[matmul] x {}, w {}, out {}: must be [T, K], [N, K], [T, N]", x.describe(),
              w.describe(), out.describe());
@@ -38,33 +37,55 @@ void gemv_span(const Activations& a, const MatmulPart* parts, int count, int64_t
   }
 }
 
+// x in 16 bits.
+void add_words(Scratch::Frame& frame, Activations& a) {
+  const int64_t blocks = a.depth / kQuantBlock;
+  auto* q = frame.take<int16_t>(a.rows * a.depth);
+  auto* scale = frame.take<float>(a.rows * blocks);
+  for (int64_t t = 0; t < a.rows; ++t)
+    quantize_words(a.x + t * a.depth, q + t * a.depth, scale + t * blocks, a.depth, kWordMax);
+  a.words = q, a.word_scale = scale;
+}
+
+// x in 8 bits.
+void add_bytes(Scratch::Frame& frame, Activations& a) {
+  const int64_t blocks = a.byte_blocks();
+  auto* q = frame.take<int8_t>(a.rows * blocks * kQuantBlock);
+  auto* scale = frame.take<float>(a.rows * blocks);
+  auto* sum = frame.take<float>(2 * a.rows * blocks);
+  for (int64_t t = 0; t < a.rows; ++t) {
+    quantize_bytes(a.x + t * a.depth, {q + t * blocks * kQuantBlock, scale + t * blocks, sum + 2 * t * blocks, blocks},
+                   a.depth);
+  }
+  a.bytes = q, a.byte_scale = scale, a.byte_sum = sum;
+}
+
 }  // namespace
 
 void matmul_parts(const Context& context, View x, const MatmulPart* parts, int count) {
   LK_REQUIRE(count >= 1 && count <= kMaxMatmulParts, kInvalidArgument, "[matmul] {} parts, must be 1 to {}", count,
              kMaxMatmulParts);
   int64_t outputs = 0;
-  bool quantised = false;
+  bool words = false, bytes = false;
   for (int i = 0; i < count; ++i) {
     require(x, parts[i]);
     outputs += parts[i].w.rows();
-    quantised |= is_quantised(parts[i].w.dtype);
+    words |= takes_words(parts[i].w.dtype);
+    bytes |= takes_bytes(parts[i].w.dtype);
   }
   if (x.rows() > gemv_max_rows()) return gemm(context, x, parts, count);
-  const int64_t rows = x.rows(), depth = x.columns(), blocks = depth / kQuantBlock;
   Scratch::Frame frame(context.scratch);
-  int16_t* q = quantised ? frame.take<int16_t>(rows * depth) : nullptr;
-  float* scale = quantised ? frame.take<float>(rows * blocks) : nullptr;
-  if (quantised) {
-    for (int64_t t = 0; t < rows; ++t) quantize_activations(x.f32_row(t), q + t * depth, scale + t * blocks, depth);
-  }
+  const int64_t rows = x.rows();
+  Activations all{.x = x.f32(), .rows = rows, .depth = x.columns()};
+  if (words) add_words(frame, all);
+  if (bytes) add_bytes(frame, all);
   constexpr int64_t kGrain = 16;  // rows of w: time enough to be worth handing out
   context.threads.guided(outputs, kGrain, [&](int64_t begin, int64_t end, int) {
     constexpr int64_t kStep = 16;  // rows of w that stay in cache while all rows of x pass
     for (int64_t n = begin; n < end; n += kStep) {
       for (int64_t t = 0; t < rows; t += kGemvRows) {
-        const Activations a{x.f32_row(t), q + t * depth, scale + t * blocks, std::min<int64_t>(kGemvRows, rows - t),
-                            depth};
+        Activations a = all.from_row(t);
+        a.rows = std::min<int64_t>(kGemvRows, rows - t);
         gemv_span(a, parts, count, t, n, std::min(n + kStep, end));
       }
     }

@@ -1,6 +1,8 @@
 #include "ops/quantize.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "base/isa.h"
@@ -11,17 +13,17 @@
 #include <hwy/highway.h>
 
 #include "ops/cpu/blocks-inl.h"
+#include "ops/cpu/codes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
 namespace {
 
-template <DType kType>
-void dequantize_blocks(const uint8_t* x, float* out, int64_t n) {
+void dequantize_q8_0(const uint8_t* x, float* out, int64_t n) {
   const hn::Rebind<int16_t, DF> d_half;
   alignas(64) int16_t q[kQuantBlock];
   for (int64_t b = 0; b < n / kQuantBlock; ++b) {
-    const Block block = load_block<kType>(x, b);
+    const Block block = load_block(x, b);
     for (int i = 0; i < kBlockVectors; ++i) hn::Store(block.q[i], D16(), q + i * kLanes16);
     for (int i = 0; i < kQuantBlock; i += kLanesF, out += kLanesF) {
       const V32 wide = hn::PromoteTo(D32(), hn::Load(d_half, q + i));
@@ -29,6 +31,60 @@ void dequantize_blocks(const uint8_t* x, float* out, int64_t n) {
     }
   }
 }
+
+#if HWY_TARGET == HWY_SCALAR
+
+void dequantize_codes(DType type, const uint8_t* x, float* out, int64_t n) { ref::dequantize_row(type, x, out, n); }
+
+#else
+
+// Block b of a group: scale * (code - offset), less the min where the type has one.
+template <class Q, int kBlock>
+HWY_INLINE void dequantize_block(const uint8_t* w, const float (&scale)[2][8], const float (&min)[2][8], int b,
+                                 float* out) {
+  const codes::D32 d32;
+  const codes::DF df;
+  const hn::Rebind<uint8_t, codes::D32> d8;
+  alignas(32) uint8_t code[kQuantBlock];
+  hn::Store(Q::template codes<kBlock>(w), codes::DU8(), code);
+  for (int i = 0; i < kQuantBlock; i += 8) {
+    const int half = Q::kHalves == 1 ? 0 : i / 16;
+    const auto wide = hn::Sub(hn::PromoteTo(d32, hn::Load(d8, code + i)), hn::Set(d32, Q::kOffset));
+    auto value = hn::Mul(hn::Set(df, scale[half][b]), hn::ConvertTo(df, wide));
+    if constexpr (Q::kOffset == 0) value = hn::Sub(value, hn::Set(df, min[half][b]));
+    hn::StoreU(value, df, out + i);
+  }
+}
+
+template <class Q>
+void dequantize_groups(const uint8_t* w, float* out, int64_t n) {
+  const codes::DF df;
+  for (; n > 0; n -= kSuperBlock, w += Q::kBytes, out += kSuperBlock) {
+    const int count = static_cast<int>(std::min<int64_t>(codes::kBlocks, n / kQuantBlock));
+    const codes::Scales s = Q::scales(w, count);
+    alignas(32) float scale[2][8], min[2][8];
+    for (int h = 0; h < Q::kHalves; ++h) {
+      hn::Store(s.scale[h], df, scale[h]);
+      if constexpr (Q::kOffset == 0) hn::Store(s.min[h], df, min[h]);
+    }
+    if constexpr (Q::kSuper) {
+      [&]<size_t... kBlock>(std::index_sequence<kBlock...>) HWY_ATTR {
+        (dequantize_block<Q, kBlock>(w, scale, min, kBlock, out + kBlock * kQuantBlock), ...);
+      }(std::make_index_sequence<codes::kBlocks>());
+    } else {
+      for (int b = 0; b < count; ++b) {
+        dequantize_block<Q, 0>(w + b * (Q::kBytes / codes::kBlocks), scale, min, b, out + b * kQuantBlock);
+      }
+    }
+  }
+}
+
+void dequantize_codes(DType type, const uint8_t* x, float* out, int64_t n) {
+  const bool known = codes::visit(type, [&](auto q) { dequantize_groups<decltype(q)>(x, out, n); });
+  LK_DCHECK(known && "no such storage of numbers");
+}
+
+#endif  // HWY_TARGET
 
 template <typename T>
 void widen_16(const T* x, float* out, int64_t n) {
@@ -53,16 +109,10 @@ void dequantize_any(DType type, const void* x, float* out, int64_t n) {
       widen_16(static_cast<const hwy::bfloat16_t*>(x), out, n);
       break;
     case DType::kQ8_0:
-      dequantize_blocks<DType::kQ8_0>(bytes, out, n);
-      break;
-    case DType::kQ4_0:
-      dequantize_blocks<DType::kQ4_0>(bytes, out, n);
-      break;
-    case DType::kQ6_K:
-      dequantize_blocks<DType::kQ6_K>(bytes, out, n);
+      dequantize_q8_0(bytes, out, n);
       break;
     default:
-      LK_DCHECK(false && "no such storage of numbers");
+      dequantize_codes(type, bytes, out, n);
   }
 }
 
@@ -89,8 +139,7 @@ namespace {
 void require_shapes(const char* op, View x, View out, DType stored) {
   LK_REQUIRE(x.shape == out.shape && x.rank == out.rank, kInvalidArgument, "[{}] x {} and out {}, must have one shape",
              op, x.describe(), out.describe());
-  LK_REQUIRE(stored != DType::kI32 && stored != DType::kI8, kInvalidArgument,
-             "[{}] type {}, must be a storage of weights", op, name(stored));
+  LK_REQUIRE(is_weight(stored), kInvalidArgument, "[{}] type {}, must be a storage of weights", op, name(stored));
   LK_REQUIRE(x.columns() % block_elements(stored) == 0, kInvalidArgument, "[{}] K={}, must be a multiple of {} for {}",
              op, x.columns(), block_elements(stored), name(stored));
 }

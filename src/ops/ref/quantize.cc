@@ -1,4 +1,4 @@
-// The block layouts of base/dtype.h, one element at a time.
+// How the blocks of base/dtype.h are written.
 #include "ops/quantize.h"
 
 #include <algorithm>
@@ -6,15 +6,10 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "ops/ref/quantize_k.h"
 
 namespace lowkey::ref {
 namespace {
-
-uint16_t load16(const uint8_t* p) noexcept {
-  uint16_t v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
 
 void store16(uint16_t v, uint8_t* p) noexcept { std::memcpy(p, &v, sizeof v); }
 
@@ -32,100 +27,74 @@ void quantize_q8_0(const float* x, uint8_t* block) noexcept {
   }
 }
 
+// Codes of 4 or 5 bits: nibbles, element i + 16 above element i, and from five bits on the fifth bits before them.
+void store_codes(const int (&q)[kQuantBlock], bool five, uint8_t* out) noexcept {
+  if (five) {
+    uint32_t high = 0;
+    for (int i = 0; i < kQuantBlock; ++i) high |= static_cast<uint32_t>(q[i] >> 4) << i;
+    std::memcpy(out, &high, sizeof high);
+    out += sizeof high;
+  }
+  for (int i = 0; i < kQuantBlock / 2; ++i)
+    out[i] = static_cast<uint8_t>((q[i] & 15) | (q[i + kQuantBlock / 2] & 15) << 4);
+}
+
 // Product and sum are rounded one after the other, in f32, as the format's writers do: this file must not be
 // compiled with FMA.
-void quantize_q4_0(const float* x, uint8_t* block) noexcept {
+int code(float x, float inverse, float shift, int otherwise, int most) noexcept {
+  const float product = x * inverse, shifted = product + shift;
+  return std::isnan(shifted) ? otherwise : static_cast<int>(std::clamp(shifted, 0.f, static_cast<float>(most)));
+}
+
+// kQ4_0 and kQ5_0.
+void quantize_symmetric(const float* x, int bits, uint8_t* block) noexcept {
   const float extreme =
       *std::max_element(x, x + kQuantBlock, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
-  const float d = extreme / -8.f, inverse = inverse_scale(d);
-  const auto q = [&](int i) {
-    const float product = x[i] * inverse, shifted = product + 8.5f;
-    return std::isnan(shifted) ? 8 : static_cast<int>(std::clamp(shifted, 0.f, 15.f));
-  };
+  const int middle = 1 << (bits - 1);
+  const float d = extreme / static_cast<float>(-middle), inverse = inverse_scale(d);
+  int q[kQuantBlock];
+  for (int i = 0; i < kQuantBlock; ++i)
+    q[i] = code(x[i], inverse, static_cast<float>(middle) + 0.5f, middle, 2 * middle - 1);
   store16(f32_to_f16(d), block);
-  for (int i = 0; i < kQuantBlock / 2; ++i) block[2 + i] = static_cast<uint8_t>(q(i) | q(i + kQuantBlock / 2) << 4);
+  store_codes(q, bits == 5, block + 2);
 }
 
-void dequantize_q8_0(const uint8_t* block, float* out) noexcept {
-  const float d = f16_to_f32(load16(block));
-  for (int i = 0; i < kQuantBlock; ++i) out[i] = d * static_cast<int8_t>(block[2 + i]);
+// kQ4_1 and kQ5_1.
+void quantize_with_min(const float* x, int bits, uint8_t* block) noexcept {
+  const auto [low, high] = std::minmax_element(x, x + kQuantBlock);
+  const int most = (1 << bits) - 1;
+  const float min = *low, d = (*high - min) / static_cast<float>(most), inverse = inverse_scale(d);
+  int q[kQuantBlock];
+  for (int i = 0; i < kQuantBlock; ++i) q[i] = code(x[i] - min, inverse, 0.5f, 0, most);
+  store16(f32_to_f16(d), block);
+  store16(f32_to_f16(min), block + 2);
+  store_codes(q, bits == 5, block + 4);
 }
 
-void dequantize_q4_0(const uint8_t* block, float* out) noexcept {
-  const float d = f16_to_f32(load16(block));
-  for (int i = 0; i < kQuantBlock / 2; ++i) {
-    out[i] = d * ((block[2 + i] & 15) - 8);
-    out[i + kQuantBlock / 2] = d * ((block[2 + i] >> 4) - 8);
-  }
-}
+void quantize_q4_0(const float* x, uint8_t* out) noexcept { quantize_symmetric(x, 4, out); }
+void quantize_q4_1(const float* x, uint8_t* out) noexcept { quantize_with_min(x, 4, out); }
+void quantize_q5_0(const float* x, uint8_t* out) noexcept { quantize_symmetric(x, 5, out); }
+void quantize_q5_1(const float* x, uint8_t* out) noexcept { quantize_with_min(x, 5, out); }
 
-// Each half of 128 elements is four runs of 32. Run r takes its low bits from 32 bytes of ql (runs 0 and 2 share
-// the first 32, runs 1 and 3 the next; 0 and 1 are the low nibbles) and bits 2r, 2r + 1 of the half's 32 qh bytes.
-void dequantize_q6_k(const uint8_t* block, float* out) noexcept {
-  const float d = f16_to_f32(load16(block + 208));
-  for (int i = 0; i < kSuperBlock; ++i) {
-    const int half = i / 128, run = i / 32 % 4, j = i % 32;
-    const int low = block[half * 64 + run % 2 * 32 + j] >> run / 2 * 4 & 15;
-    const int high = block[128 + half * 32 + j] >> 2 * run & 3;
-    out[i] = d * static_cast<int8_t>(block[192 + i / 16]) * static_cast<float>((low | high << 4) - 32);
-  }
-}
+void write_f32(const float* x, uint8_t* out) noexcept { std::memcpy(out, x, sizeof(float)); }
+void write_f16(const float* x, uint8_t* out) noexcept { store16(f32_to_f16(*x), out); }
+void write_bf16(const float* x, uint8_t* out) noexcept { store16(f32_to_bf16(*x), out); }
+
+using Writer = void (*)(const float* x, uint8_t* block) noexcept;
+
+// In the order of DType; none for integers.
+constexpr Writer kWriters[] = {write_f32,     write_f16,     write_bf16,    quantize_q8_0, quantize_q4_0,
+                               nullptr,       nullptr,       quantize_q6_k, quantize_q4_1, quantize_q5_0,
+                               quantize_q5_1, quantize_q2_k, quantize_q3_k, quantize_q4_k, quantize_q5_k};
 
 }  // namespace
 
 void quantize_row(DType type, const float* x, void* out, int64_t n) noexcept {
+  const Writer write = kWriters[static_cast<int>(type)];
+  LK_DCHECK(write != nullptr && "no such storage of numbers");
   auto* bytes = static_cast<uint8_t*>(out);
   const int step = block_elements(type), size = block_bytes(type);
-  for (int64_t i = 0; i < n; i += step, bytes += size) {
-    switch (type) {
-      case DType::kF32:
-        std::memcpy(bytes, x + i, sizeof(float));
-        break;
-      case DType::kF16:
-        store16(f32_to_f16(x[i]), bytes);
-        break;
-      case DType::kBF16:
-        store16(f32_to_bf16(x[i]), bytes);
-        break;
-      case DType::kQ8_0:
-        quantize_q8_0(x + i, bytes);
-        break;
-      case DType::kQ4_0:
-        quantize_q4_0(x + i, bytes);
-        break;
-      default:
-        LK_DCHECK(false && "no such storage of numbers");
-    }
-  }
-}
-
-void dequantize_row(DType type, const void* x, float* out, int64_t n) noexcept {
-  const auto* bytes = static_cast<const uint8_t*>(x);
-  const int step = block_elements(type), size = block_bytes(type);
-  for (int64_t i = 0; i < n; i += step, bytes += size) {
-    switch (type) {
-      case DType::kF32:
-        std::memcpy(out + i, bytes, sizeof(float));
-        break;
-      case DType::kF16:
-        out[i] = f16_to_f32(load16(bytes));
-        break;
-      case DType::kBF16:
-        out[i] = bf16_to_f32(load16(bytes));
-        break;
-      case DType::kQ8_0:
-        dequantize_q8_0(bytes, out + i);
-        break;
-      case DType::kQ4_0:
-        dequantize_q4_0(bytes, out + i);
-        break;
-      case DType::kQ6_K:
-        dequantize_q6_k(bytes, out + i);
-        break;
-      default:
-        LK_DCHECK(false && "no such storage of numbers");
-    }
-  }
+  for (int64_t i = 0; i < n; i += step, bytes += size) write(x + i, bytes);
 }
 
 }  // namespace lowkey::ref
