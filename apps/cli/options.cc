@@ -34,7 +34,8 @@ void add_attention(CLI::App& app, CommonOptions& options) {
                  "streaming:recent=1024")
       ->capture_default_str();
   add_calibration(app, options);
-  app.add_option("--kv-type", options.kv_type, "type of cached keys and values: f16, bf16 or f32")
+  app.add_option("--kv-type", options.kv_type,
+                 "type of cached keys and values: f16, bf16, f32 or int8 (with a scale for each token and head)")
       ->capture_default_str();
 }
 
@@ -46,7 +47,8 @@ std::unique_ptr<Context> make_context(const CommonOptions& options) {
 DType parse_kv_type(const std::string& word) {
   for (DType type : {DType::kF16, DType::kBF16, DType::kF32})
     if (word == name(type)) return type;
-  throw Error(ErrorKind::kInvalidArgument, fmt::format("--kv-type '{}', must be f16, bf16 or f32", word));
+  if (word == "int8") return DType::kI8;
+  throw Error(ErrorKind::kInvalidArgument, fmt::format("--kv-type '{}', must be f16, bf16, f32 or int8", word));
 }
 
 void add_prompt(CLI::App& app, PromptOptions& options) {

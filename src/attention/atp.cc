@@ -67,7 +67,8 @@ int64_t Atp::due(int64_t length) const noexcept {
   return length < options_.min || old < options_.chunk ? 0 : options_.sink + old / options_.chunk * options_.chunk;
 }
 
-std::vector<int64_t> Atp::planes(const AttentionShape& shape, DType, int page_tokens) const {
+std::vector<int64_t> Atp::planes(const AttentionShape& shape, DType kv_type, int page_tokens) const {
+  require_float_cache("atp", kv_type);
   return {PlaneRows::page_bytes(page_tokens, shape.kv_heads, input_floats(shape.width))};
 }
 

@@ -79,7 +79,8 @@ int64_t AtpCentroids::rows(int64_t length, int64_t end) const noexcept {
   return end == 0 ? length : length - (end - options().sink) + short_rows(end);
 }
 
-std::vector<int64_t> AtpCentroids::planes(const AttentionShape&, DType, int page_tokens) const {
+std::vector<int64_t> AtpCentroids::planes(const AttentionShape&, DType kv_type, int page_tokens) const {
+  require_float_cache("atp", kv_type);
   return {page_tokens * static_cast<int64_t>(sizeof(float))};
 }
 

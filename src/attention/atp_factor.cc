@@ -130,7 +130,8 @@ int64_t AtpFactor::page_rows(int page_tokens, int64_t all) const noexcept {
   return (all + pages - 1) / pages;
 }
 
-std::vector<int64_t> AtpFactor::planes(const AttentionShape& shape, DType, int page_tokens) const {
+std::vector<int64_t> AtpFactor::planes(const AttentionShape& shape, DType kv_type, int page_tokens) const {
+  require_float_cache("atp", kv_type);
   return {PlaneRows::page_bytes(page_rows(page_tokens, 1 + 2 * dim_), shape.kv_heads, numbers_),
           PlaneRows::page_bytes(page_rows(page_tokens, numbers_ + 1), shape.kv_heads, stride_), sizeof(State)};
 }

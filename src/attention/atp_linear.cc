@@ -33,7 +33,8 @@ void centre(View rows, float* mean) {
 
 }  // namespace
 
-std::vector<int64_t> AtpLinear::planes(const AttentionShape& shape, DType, int) const {
+std::vector<int64_t> AtpLinear::planes(const AttentionShape& shape, DType kv_type, int) const {
+  require_float_cache("atp", kv_type);
   return {Moments::floats(shape.head_dim) * static_cast<int64_t>(sizeof(float))};
 }
 

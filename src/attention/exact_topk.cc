@@ -24,7 +24,7 @@ void ExactTopk::score(const LayerStep& step, std::span<const KvPages> rows, View
 }
 
 int64_t ExactTopk::score_bytes(const LayerStep& step, int64_t length) const noexcept {
-  return length * step.kv[0].token_bytes() / 2;
+  return length * step.kv[0].value_offset();
 }
 
 }  // namespace lowkey

@@ -103,7 +103,7 @@ Selection H2oPaper::select(const LayerStep& step, View q) const {
     });
   }
   Selection selection{.tokens = {lists, static_cast<size_t>(total * heads)}};
-  for (const KvPages& kv : rows) selection.index_bytes += kv.length * step.shape.kv_heads * kv.token_bytes() / 2;
+  for (const KvPages& kv : rows) selection.index_bytes += kv.length * step.shape.kv_heads * kv.value_offset();
   return selection;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/error.h"
 #include "ops/add.h"
 #include "ops/attention_prefill.h"
 #include "ops/kv_append.h"
@@ -138,6 +139,11 @@ void Method::attend(const LayerStep& step, View q, const Selection& selection, V
                                     .window = step.window,
                                     .cap = step.shape.score_cap});
   }
+}
+
+void require_float_cache(std::string_view method, DType kv_type) {
+  LK_REQUIRE(kv_type != DType::kI8, kUnsupported, "[{}] keys and values of {}: must be f32, f16 or bf16", method,
+             name(kv_type));
 }
 
 }  // namespace lowkey

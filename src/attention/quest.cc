@@ -19,6 +19,7 @@ std::unique_ptr<Method> Quest::make(const AttentionSpec& spec) {
 }
 
 std::vector<int64_t> Quest::planes(const AttentionShape& shape, DType kv_type, int page_tokens) const {
+  require_float_cache("quest", kv_type);
   const int block = bounds_.block_tokens;
   LK_REQUIRE(page_tokens % block == 0, kInvalidArgument, "[quest] page={}, must divide the cache's pages of {} tokens",
              block, page_tokens);

@@ -31,6 +31,7 @@ std::unique_ptr<Method> Sparq::make(const AttentionSpec& spec, const MethodInput
 }
 
 std::vector<int64_t> Sparq::planes(const AttentionShape& shape, DType kv_type, int page_tokens) const {
+  require_float_cache("sparq", kv_type);
   LK_REQUIRE(page_tokens % kColumnTileTokens == 0, kInvalidArgument,
              "[sparq] the cache has pages of {} tokens, must be a multiple of {}", page_tokens, kColumnTileTokens);
   std::vector<int64_t> bytes{key_columns_page_bytes(kv_type, shape.head_dim, page_tokens)};

@@ -89,7 +89,7 @@ void time_in_turn(DramProbe& probe, int repetitions, int layers, const std::func
 BenchAttentionResult time_decode(const Context& context, const BenchAttentionOptions& o, DramProbe& probe, int64_t s) {
   BenchAttentionResult result;
   result.context = s;
-  result.bytes = s * o.kv_heads * row_bytes(o.kv_type, 2 * o.head_dim);
+  result.bytes = s * o.kv_heads * kv_row_bytes(o.kv_type, o.head_dim);
   result.flops = 4. * static_cast<double>(s) * o.heads * o.head_dim;
   const int layers = static_cast<int>(std::max<int64_t>(1, kWorkingSet / result.bytes));
   const FilledCache cache(context, o, s, layers);
@@ -110,7 +110,7 @@ BenchAttentionResult time_prefill(const Context& context, const BenchAttentionOp
   const int64_t tokens = std::min(o.prompt_chunk, s);
   BenchAttentionResult result;
   result.context = s;
-  result.bytes = s * o.kv_heads * row_bytes(o.kv_type, 2 * o.head_dim);
+  result.bytes = s * o.kv_heads * kv_row_bytes(o.kv_type, o.head_dim);
   const double pairs = static_cast<double>(tokens) * (static_cast<double>(s) - (static_cast<double>(tokens) - 1) / 2);
   result.flops = 4. * pairs * o.heads * o.head_dim;
   const FilledCache cache(context, o, s, 1);

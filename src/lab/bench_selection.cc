@@ -23,10 +23,9 @@ struct Samples {
 
 std::vector<BenchSelectionResult> at_context(const Context& context, const BenchAttentionOptions& o, int64_t length,
                                              const std::vector<BenchedMethod>& methods, DramProbe& probe) {
-  const int64_t layer_bytes = row_bytes(o.kv_type, int64_t{2} * o.head_dim) * o.kv_heads * length;
+  const int64_t layer_bytes = kv_row_bytes(o.kv_type, o.head_dim) * o.kv_heads * length;
   const auto layers = static_cast<int>(std::clamp<int64_t>(kWorkingSet / layer_bytes, 1, 1024));
-  const int64_t row =
-      std::max<int64_t>(row_bytes(o.kv_type, int64_t{2} * o.head_dim) / 128 * 128, 128);  // for the probe
+  const int64_t row = std::max<int64_t>(kv_row_bytes(o.kv_type, o.head_dim) / 128 * 128, 128);  // for the probe
   const AttentionShape shape{1, o.heads, o.kv_heads, o.head_dim, o.heads * o.head_dim};
   const KvShape kv{.layers = layers,
                    .kv_heads = o.kv_heads,

@@ -7,6 +7,7 @@
 #include "attention/dense.h"
 #include "base/error.h"
 #include "ops/quantize.h"
+#include "ops/ref/kv_value.h"
 
 namespace lowkey {
 
@@ -72,11 +73,18 @@ namespace {
 
 // Tokens [begin, begin + T) of one layer as f32, exactly: k, v [T, KH, D].
 void read_rows(const Context& context, const KvPages& kv, int64_t begin, View k, View v) {
-  const int64_t heads = kv.kv_heads, dim = kv.head_dim, half = kv.token_bytes() / 2;
+  const int64_t heads = kv.kv_heads, dim = kv.head_dim, half = kv.value_offset();
   context.threads.split(k.dim(0), 16, [&](int64_t first, int64_t end, int) {
     for (int64_t i = first; i < end; ++i) {
       for (int head = 0; head < heads; ++head) {
         const std::byte* row = kv.token(head, begin + i);
+        if (kv.dtype == DType::kI8) {
+          for (int64_t d = 0; d < dim; ++d) {
+            k.f32_row(i * heads + head)[d] = ref::kv_value(kv, row, d);
+            v.f32_row(i * heads + head)[d] = ref::kv_value(kv, row, dim + d);
+          }
+          continue;
+        }
         dequantize_row(kv.dtype, row, k.f32_row(i * heads + head), dim);
         dequantize_row(kv.dtype, row + half, v.f32_row(i * heads + head), dim);
       }

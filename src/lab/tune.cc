@@ -89,7 +89,7 @@ class Tuner {
     AttentionShape layer = inputs_.shape;
     layer.layers = 1;
     const int64_t length = options_.windows.context;
-    const int64_t bytes = 2 * row_bytes(options_.windows.kv_type, layer.head_dim) * layer.kv_heads * length;
+    const int64_t bytes = kv_row_bytes(options_.windows.kv_type, layer.head_dim) * layer.kv_heads * length;
     const KvShape kv{.layers = static_cast<int>(std::clamp<int64_t>(kTimedBytes / bytes, 1, 64)),
                      .kv_heads = layer.kv_heads,
                      .head_dim = layer.head_dim,
@@ -119,7 +119,7 @@ class Tuner {
   TuneMeasure to_measure(const AgreementSummary& s) const {
     const Observation& o = s.observed;
     const double per_pair = static_cast<double>(inputs_.shape.kv_heads * inputs_.shape.layers) / double(o.pairs);
-    const auto token = static_cast<double>(2 * row_bytes(options_.windows.kv_type, inputs_.shape.head_dim));
+    const auto token = static_cast<double>(kv_row_bytes(options_.windows.kv_type, inputs_.shape.head_dim));
     const double bytes = (static_cast<double>(o.read) * token + static_cast<double>(o.index_bytes)) * per_pair;
     return {.bytes = bytes, .kl = s.kl.mean, .increase = s.increase};
   }

@@ -28,7 +28,7 @@ inline void attention_bound(const KvPages& kv, int head, TokenList list, const f
   for (int64_t i = 0; i < count; ++i) {
     double dot = 0, absolute = 0;
     for (int64_t d = 0; d < dim; ++d) {
-      const double product = double{q[d]} * ref::kv_value(kv.dtype, row(i), d);
+      const double product = double{q[d]} * ref::kv_value(kv, row(i), d);
       dot += product, absolute += std::abs(product);
     }
     score[static_cast<size_t>(i)] = dot * scale;
@@ -39,7 +39,7 @@ inline void attention_bound(const KvPages& kv, int head, TokenList list, const f
   for (int64_t i = 0; i < count; ++i) {
     const double weight = std::exp(score[static_cast<size_t>(i)] - max);
     total += weight;
-    for (int64_t d = 0; d < dim; ++d) bound[d] += weight * std::abs(ref::kv_value(kv.dtype, row(i), dim + d));
+    for (int64_t d = 0; d < dim; ++d) bound[d] += weight * std::abs(ref::kv_value(kv, row(i), dim + d));
   }
   for (int64_t d = 0; d < dim; ++d) bound[d] *= eps * (2 * kScore * products + kValue) / total;
 }

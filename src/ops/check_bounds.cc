@@ -8,7 +8,7 @@
 namespace lowkey {
 
 void check_bounds(std::string_view op, const KeyBounds& bounds, const KvPages& kv) {
-  check_kv(op, kv);
+  check_float_kv(op, kv);
   const int block = bounds.block_tokens;
   LK_REQUIRE(block >= 1 && block <= kv.page_tokens && std::has_single_bit(static_cast<unsigned>(block)),
              kInvalidArgument, "[{}] blocks of {} tokens, must be a power of two up to the page's {}", op, block,

@@ -6,7 +6,7 @@
 namespace lowkey {
 
 void check_columns(std::string_view op, const KvPages& kv, int plane) {
-  check_kv(op, kv);
+  check_float_kv(op, kv);
   LK_REQUIRE(kv.page_tokens % kColumnTileTokens == 0, kInvalidArgument, "[{}] page_tokens={}, must be a multiple of {}",
              op, kv.page_tokens, kColumnTileTokens);
   LK_REQUIRE(plane >= 0 && plane < KvPages::kMaxPlanes && kv.planes[static_cast<size_t>(plane)].base != nullptr,

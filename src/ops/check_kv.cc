@@ -6,9 +6,20 @@
 
 namespace lowkey {
 
+namespace {
+
+bool is_float(DType type) { return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16; }
+
+}  // namespace
+
+void check_float_kv(std::string_view op, const KvPages& kv) {
+  check_kv(op, kv);
+  LK_REQUIRE(is_float(kv.dtype), kUnsupported, "[{}] KV type {}, must be f32, f16 or bf16", op, name(kv.dtype));
+}
+
 void check_kv(std::string_view op, const KvPages& kv) {
-  LK_REQUIRE(kv.dtype == DType::kF32 || kv.dtype == DType::kF16 || kv.dtype == DType::kBF16, kUnsupported,
-             "[{}] KV type {}, must be f32, f16 or bf16", op, name(kv.dtype));
+  LK_REQUIRE(is_float(kv.dtype) || kv.dtype == DType::kI8, kUnsupported,
+             "[{}] KV type {}, must be f32, f16, bf16 or i8", op, name(kv.dtype));
   LK_REQUIRE(kv.kv_heads >= 1, kInvalidArgument, "[{}] kv_heads={}, must be >= 1", op, kv.kv_heads);
   LK_REQUIRE(kv.head_dim >= 8 && kv.head_dim % 8 == 0, kInvalidArgument,
              "[{}] head_dim={}, must be a positive multiple of 8", op, kv.head_dim);

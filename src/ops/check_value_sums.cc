@@ -6,7 +6,7 @@
 namespace lowkey {
 
 void check_value_sums(std::string_view op, const KvPages& kv, int plane) {
-  check_kv(op, kv);
+  check_float_kv(op, kv);
   LK_REQUIRE(plane >= 0 && plane < KvPages::kMaxPlanes && kv.planes[static_cast<size_t>(plane)].base != nullptr,
              kInvalidArgument, "[{}] plane={}, the cache has none there", op, plane);
   const int64_t bytes = kv.planes[static_cast<size_t>(plane)].page_bytes, wanted = value_sums_page_bytes(kv.head_dim);

@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/error.h"
@@ -38,8 +39,8 @@ TEST_P(KvAppend, EqualsTheReferenceBitForBit) {
       for (int64_t t = 0; t < 70; ++t) {
         // A NaN's payload is nobody's business.
         for (int64_t i = 0; i < 48; ++i) {
-          const float a = ref::kv_value(c.dtype, sequence.kv().token(head, t), i);
-          const float b = ref::kv_value(c.dtype, expected.kv().token(head, t), i);
+          const float a = ref::kv_value(sequence.kv(), sequence.kv().token(head, t), i);
+          const float b = ref::kv_value(expected.kv(), expected.kv().token(head, t), i);
           ASSERT_TRUE(std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) || (std::isnan(a) && std::isnan(b)))
               << "head " << head << ", token " << t << ", element " << i << ": " << a << " and " << b;
         }
@@ -49,8 +50,33 @@ TEST_P(KvAppend, EqualsTheReferenceBitForBit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, KvAppend,
-                         testing::Combine(testing::Values(DType::kF32, DType::kF16, DType::kBF16),
+                         testing::Combine(testing::Values(DType::kF32, DType::kF16, DType::kBF16, DType::kI8),
                                           testing::ValuesIn(supported_isas())));
+
+// A row that is read and stored again is the same: its scale has 16 bits, so that no product of it rounds.
+TEST(KvAppendBytes, StoredTwiceIsStoredOnce) {
+  const AttentionCase c{"", 2, 2, 24, DType::kI8, 16, {}};
+  TestSequence sequence(c, 50, 7), again(c, 50, 8);
+  for (int64_t t = 0; t < 50; ++t)
+    for (int head = 0; head < 2; ++head)
+      for (int64_t i = 0; i < 24; ++i) {
+        const std::byte* row = sequence.kv().token(head, t);
+        const auto at = static_cast<size_t>((t * 2 + head) * 24 + i);
+        again.keys()[at] = ref::kv_value(sequence.kv(), row, i);
+        again.values()[at] = ref::kv_value(sequence.kv(), row, 24 + i);
+        // Half a step of the row's peak, which stands 127 steps from zero.
+        const float peak = std::abs(*std::max_element(sequence.keys().begin() + (t * 2 + head) * 24,
+                                                      sequence.keys().begin() + (t * 2 + head + 1) * 24,
+                                                      [](float a, float b) { return std::abs(a) < std::abs(b); }));
+        EXPECT_LE(std::abs(again.keys()[at] - sequence.keys()[at]), peak * (0.5f / 127 + 0x1p-14f));
+      }
+  again.store();
+  for (int64_t t = 0; t < 50; ++t)
+    for (int head = 0; head < 2; ++head)
+      EXPECT_EQ(std::memcmp(again.kv().token(head, t), sequence.kv().token(head, t),
+                            static_cast<size_t>(sequence.kv().token_bytes())),
+                0);
+}
 
 TEST(KvAppendDoor, RefusesNonsense) {
   const AttentionCase c{"", 2, 2, 24, DType::kF16, 16, {}};

@@ -2,7 +2,8 @@
 // read it and know nothing else of the cache.
 //
 // A page holds P consecutive tokens of one KV head. A token is one row [K: D | V: D] of dtype, so that a
-// selected token is one contiguous read (512 bytes at D = 128, 16 bit). The pages of a head lie one after
+// selected token is one contiguous read (512 bytes at D = 128, 16 bit). A row of kI8 ends with two f32, what its keys
+// and what its values are multiplied by: [K: D | V: D | scale of K | scale of V]. The pages of a head lie one after
 // another by id, so consecutive ids stream.
 #pragma once
 
@@ -13,6 +14,11 @@
 #include "base/dtype.h"
 
 namespace lowkey {
+
+// Bytes of the row of a token and KV head.
+inline int64_t kv_row_bytes(DType dtype, int64_t head_dim) noexcept {
+  return row_bytes(dtype, 2 * head_dim) + (dtype == DType::kI8 ? 2 * int64_t{sizeof(float)} : 0);
+}
 
 // Side data of a method: so many bytes for each page of each KV head, laid out as the pages themselves are.
 struct KvPlane {
@@ -31,10 +37,12 @@ struct KvPages {
   int page_tokens = 0;             // P, a power of two
   int kv_heads = 0;                // KH
   int head_dim = 0;                // D
-  DType dtype = DType::kF16;       // kF16, kBF16 or kF32
+  DType dtype = DType::kF16;       // kF16, kBF16, kF32 or kI8
   std::array<KvPlane, kMaxPlanes> planes{};
 
-  int64_t token_bytes() const noexcept { return row_bytes(dtype, 2 * int64_t{head_dim}); }
+  int64_t token_bytes() const noexcept { return kv_row_bytes(dtype, head_dim); }
+  // Bytes from a row's keys to its values.
+  int64_t value_offset() const noexcept { return row_bytes(dtype, head_dim); }
   int64_t page_bytes() const noexcept { return page_tokens * token_bytes(); }
   // First byte of page `index` (0 = the sequence's first) of a head.
   std::byte* page(int head, int64_t index) const noexcept {

@@ -55,7 +55,7 @@ struct Rows {
                 double{
                     q[(n * static_cast<size_t>(shape.heads) + static_cast<size_t>(h)) * static_cast<size_t>(shape.dim) +
                       static_cast<size_t>(i)]} *
-                ref::kv_value(kv[n].dtype, row, i));
+                ref::kv_value(kv[n], row, i));
           most = std::max(most, sum);
         }
     constexpr double kEps = 0x1p-24;

@@ -54,7 +54,10 @@ struct Rows {
 
 class ValueSums : public testing::TestWithParam<std::tuple<size_t, Isa>> {
  protected:
-  void SetUp() override { limit_isa(std::get<1>(GetParam())); }
+  void SetUp() override {
+    limit_isa(std::get<1>(GetParam()));
+    if (shape_.dtype == DType::kI8) GTEST_SKIP() << "refused: rows of bytes have scales";
+  }
   void TearDown() override { limit_isa(detected_isa()); }
   AttentionCase shape_ = attention_cases()[std::get<0>(GetParam())];
 };

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "base/arena.h"
@@ -129,6 +130,20 @@ void scores(D d, const DecodeChunk& c, const float* q, int heads, Workspace& w) 
   }
 }
 
+// Rows of bytes: their scores times the scales of their keys (part 0), or their weights times those of their values
+// (1).
+template <class D>
+void multiply_scales(D d, Workspace& w, int heads, int64_t dim, int part) {
+  const int lanes = static_cast<int>(hn::Lanes(d)), count = w.block->count;
+  alignas(64) float scale[kMaxBlock];
+  for (int t = 0; t < count; ++t) scale[t] = byte_scale(w.block->rows[t], dim, part);
+  for (int t = count; t % lanes != 0; ++t) scale[t] = 0.f;
+  for (int t = 0; t < count; t += lanes) {
+    const auto factor = hn::Load(d, scale + t);
+    for (int h = 0; h < heads; ++h) hn::Store(hn::Mul(hn::Load(d, w.weights[h] + t), factor), d, w.weights[h] + t);
+  }
+}
+
 // Scores become weights; the running maximum and sum at the end of each head's state move on. Heads go together to
 // hide one another's latency.
 template <int kHeads, class D>
@@ -171,7 +186,8 @@ struct ValueTile {
   int first_head;
   int rows;         // of the next block, to ask for on the way
   int64_t dim, at;  // D, and where in it the tile begins
-  float* state;     // [heads, stride]
+  int64_t row_bytes;
+  float* state;  // [heads, stride]
   int64_t stride;
 };
 
@@ -188,7 +204,7 @@ HWY_INLINE void value_tile(D d, Workspace& w, const ValueTile& tile) {
   const float* weights = w.weights[tile.first_head];
   const int count = w.block->count, piece = (count + tile.rows - 1) / tile.rows;
   for (int t = 0; t < count;) {
-    fetch_row(w, 2 * tile.dim * static_cast<int64_t>(sizeof(T)));
+    fetch_row(w, tile.row_bytes);
     const int end = std::min(t + piece, count);
 #pragma GCC unroll 4
     for (; t < end; ++t) {
@@ -216,11 +232,17 @@ HWY_INLINE void value_rows(D d, Workspace& w, ValueTile tile) {
 }
 
 template <class D, typename T>
-void values(D d, Workspace& w, int heads, int64_t dim, float* state, int64_t stride) {
+void values(D d, const KvPages& kv, Workspace& w, int heads, float* state) {
+  const int64_t dim = kv.head_dim, stride = state_floats(dim);
   const int parts = (heads + 3) / 4, rows = (w.next->count / 2 + parts - 1) / parts;
   for (int h = 0; h < heads; h += 4) {
-    const ValueTile tile{
-        .first_head = h, .rows = rows, .dim = dim, .at = 0, .state = state + h * stride, .stride = stride};
+    const ValueTile tile{.first_head = h,
+                         .rows = rows,
+                         .dim = dim,
+                         .at = 0,
+                         .row_bytes = kv.token_bytes(),
+                         .state = state + h * stride,
+                         .stride = stride};
     switch (std::min(heads - h, 4)) {
       case 4:
         value_rows<4, 2, D, T>(d, w, tile);
@@ -259,9 +281,12 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
     w.fetched = 0;
     gather(c, at + 2 * most, most, *w.later);
     scores<D, T>(d, c, q, heads, w);
+    const hn::ScalableTag<float> widest;
+    if constexpr (std::is_same_v<T, int8_t>) multiply_scales(widest, w, heads, dim, 0);
     for (int h = 0; c.cap > 0 && h < heads; ++h) soft_cap_span(w.weights[h], w.block->count, c.cap);
-    softmax_step(hn::ScalableTag<float>(), w, heads, dim, state, stride);
-    values<D, T>(d, w, heads, dim, state, stride);
+    softmax_step(widest, w, heads, dim, state, stride);
+    if constexpr (std::is_same_v<T, int8_t>) multiply_scales(widest, w, heads, dim, 1);
+    values<D, T>(d, *c.kv, w, heads, state);
   }
 }
 
@@ -284,6 +309,8 @@ void decode_chunk(const DecodeChunk& c) {
       return attend_heads<float>(c);
     case DType::kF16:
       return attend_heads<hwy::float16_t>(c);
+    case DType::kI8:
+      return attend_heads<int8_t>(c);
     default:
       return attend_heads<hwy::bfloat16_t>(c);
   }

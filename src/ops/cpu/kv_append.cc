@@ -1,5 +1,9 @@
 #include "ops/kv_append.h"
 
+#include <bit>
+#include <cstring>
+#include <limits>
+
 #include "base/error.h"
 #include "base/half.h"
 #include "ops/check_kv.h"
@@ -50,14 +54,49 @@ void convert(DType dtype, const float* x, std::byte* out, int64_t n) {
   for (int64_t i = 0; i < n; i += kLanes) hn::StoreU(hn::LoadU(D(), x + i), D(), reinterpret_cast<float*>(out) + i);
 }
 
+// As store_bytes of the reference, D numbers and then their scale.
+void to_bytes(const float* x, int8_t* out, std::byte* scale_out, int64_t n) {
+  const hn::Rebind<int8_t, D> d8;
+  auto peak = hn::Zero(D()), sum = hn::Zero(D());
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const auto magnitude = hn::Abs(hn::LoadU(D(), x + i));
+    peak = hn::Max(peak, magnitude);
+    sum = hn::Add(sum, hn::Sub(magnitude, magnitude));  // 0, or NaN from what is not finite
+  }
+  const float highest = hn::GetLane(hn::MaxOfLanes(D(), peak));
+  const bool finite = hn::GetLane(hn::SumOfLanes(D(), sum)) == 0;
+  float scale = 0, inverse = 0;
+  if (finite && highest >= 1e-30f) {
+    scale = std::bit_cast<float>((std::bit_cast<uint32_t>(highest / 127.f) + 0xff) & ~uint32_t{0xff});
+    inverse = 1.f / scale;
+  }
+  const auto factor = hn::Set(D(), inverse);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const auto rounded = hn::NearestInt(hn::Mul(hn::LoadU(D(), x + i), factor));
+    hn::StoreU(finite ? hn::DemoteTo(d8, rounded) : hn::Zero(d8), d8, out + i);
+  }
+  if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(scale_out, &scale, sizeof(scale));
+}
+
+void append_bytes(const float* k, const float* v, std::byte* row, int64_t dim) {
+  to_bytes(k, reinterpret_cast<int8_t*>(row), row + 2 * dim, dim);
+  to_bytes(v, reinterpret_cast<int8_t*>(row) + dim, row + 2 * dim + sizeof(float), dim);
+}
+
 // New tokens [begin, end).
 void append_tokens(const KvAppendArgs& a, int64_t begin, int64_t end) {
-  const int64_t first = a.kv.length - a.k.dim(0), value = a.kv.token_bytes() / 2, heads = a.kv.kv_heads;
+  const int64_t first = a.kv.length - a.k.dim(0), value = a.kv.value_offset(), heads = a.kv.kv_heads;
   for (int head = 0; head < heads; ++head) {
     for (int64_t t = begin; t < end; ++t) {
       std::byte* row = a.kv.token(head, first + t);
-      convert(a.kv.dtype, a.k.f32_row(t * heads + head), row, a.kv.head_dim);
-      convert(a.kv.dtype, a.v.f32_row(t * heads + head), row + value, a.kv.head_dim);
+      const float *k = a.k.f32_row(t * heads + head), *v = a.v.f32_row(t * heads + head);
+      if (a.kv.dtype == DType::kI8) {
+        append_bytes(k, v, row, a.kv.head_dim);
+        continue;
+      }
+      convert(a.kv.dtype, k, row, a.kv.head_dim);
+      convert(a.kv.dtype, v, row + value, a.kv.head_dim);
     }
   }
 }

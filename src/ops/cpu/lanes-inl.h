@@ -9,6 +9,9 @@
 
 #include <hwy/highway.h>
 
+#include <cstdint>
+#include <cstring>
+
 HWY_BEFORE_NAMESPACE();
 namespace lowkey {
 namespace HWY_NAMESPACE {
@@ -40,6 +43,20 @@ HWY_INLINE hn::Vec<D> load_f32(D d, const hwy::float16_t* x) {
   const auto exponent = hn::IfThenElseZero(special, hn::BitCast(d, hn::Set(du, 0x7f800000u)));
   return hn::BitCast(d, hn::Or(hn::Or(finite, sign), hn::BitCast(du, exponent)));
 #endif
+}
+
+// Without their row's scale.
+template <class D>
+HWY_INLINE hn::Vec<D> load_f32(D d, const int8_t* x) {
+  return hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(hn::Rebind<int8_t, D>(), x)));
+}
+
+// What the keys (0) or the values (1) of a row of bytes are multiplied by.
+HWY_INLINE float byte_scale(const void* row, int64_t dim, int part) {
+  float scale;
+  std::memcpy(&scale, static_cast<const char*>(row) + 2 * dim + part * static_cast<int64_t>(sizeof(scale)),
+              sizeof(scale));
+  return scale;
 }
 
 // 2^x for x <= 0, relative error below 2e-7; exactly 0 below -126, so for -infinity too.

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <limits>
 #include <numbers>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/prefill_block.cc"
@@ -104,8 +105,13 @@ void convert_rows(const KvPages& kv, int head, int64_t begin, int count, const W
   for (int i = 0; i < count; ++i) {
     const T* row = reinterpret_cast<const T*>(kv.token(head, begin + i));
     for (int64_t x = 0; x < dim; x += static_cast<int64_t>(hn::Lanes(d))) {
-      hn::StoreU(load_f32(d, row + x), d, w.keys + i * stride + x);
-      hn::StoreU(load_f32(d, row + dim + x), d, w.values + i * stride + x);
+      auto key = load_f32(d, row + x), value = load_f32(d, row + dim + x);
+      if constexpr (std::is_same_v<T, int8_t>) {
+        key = hn::Mul(key, hn::Set(d, byte_scale(row, dim, 0)));
+        value = hn::Mul(value, hn::Set(d, byte_scale(row, dim, 1)));
+      }
+      hn::StoreU(key, d, w.keys + i * stride + x);
+      hn::StoreU(value, d, w.values + i * stride + x);
     }
   }
   for (int i = count; i % kTile != 0; ++i) std::fill_n(w.keys + i * stride, dim, 0.f);  // the last tile reads them
@@ -217,6 +223,8 @@ void prefill_block(const PrefillBlock& b) {
       return attend<float>(b);
     case DType::kF16:
       return attend<hwy::float16_t>(b);
+    case DType::kI8:
+      return attend<int8_t>(b);
     default:
       return attend<hwy::bfloat16_t>(b);
   }

@@ -39,7 +39,7 @@ struct PrefillRows {
 int64_t prefill_block_scratch(int64_t rows, int64_t head_dim) noexcept;  // bytes
 void prefill_block(const PrefillBlock&) noexcept;
 
-// AMX: products of bf16 with f32 sums; for 16-bit caches. Only when active_isa() is kAmx.
+// AMX: products of bf16 with f32 sums; for caches of 16 and 8 bits. Only when active_isa() is kAmx.
 int64_t prefill_block_amx_scratch(int64_t rows, int64_t head_dim) noexcept;
 void prefill_block_amx(const PrefillBlock&) noexcept;
 

@@ -244,11 +244,26 @@ void to_bf16(DType dtype, const std::byte* x, uint16_t* out, int64_t n) {
   }
 }
 
+void bytes_to_bf16(const std::byte* x, const std::byte* scale_at, uint16_t* out, int64_t n) {
+  float scale;
+  std::memcpy(&scale, scale_at, sizeof(scale));
+  for (int64_t i = 0; i < n; i += 8) {
+    const __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + i)));
+    const __m256 value = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(wide));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), (__m128i)_mm256_cvtneps_pbh(value));
+  }
+}
+
 // Keys [begin, begin + count) and zeros up to whole tiles.
 void convert_rows(const KvPages& kv, int head, int64_t begin, int count, const Workspace& w) {
   const int64_t dim = kv.head_dim;
   for (int i = 0; i < count; ++i) {
     const std::byte* row = kv.token(head, begin + i);
+    if (kv.dtype == DType::kI8) {
+      bytes_to_bf16(row, row + 2 * dim, w.keys + i * w.dim, dim);
+      bytes_to_bf16(row + dim, row + 2 * dim + sizeof(float), w.rows + i * w.dim, dim);
+      continue;
+    }
     to_bf16(kv.dtype, row, w.keys + i * w.dim, dim);
     to_bf16(kv.dtype, row + 2 * dim, w.rows + i * w.dim, dim);
   }

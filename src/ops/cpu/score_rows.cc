@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <type_traits>
 
 #include "base/arena.h"
 
@@ -46,6 +47,10 @@ void score_heads(D d, const ScoreRows& a, const T* const* k, int64_t at, int val
     for (int i = 0; i < heads; ++i) out[i] = valid == kTile ? a.scores + (h + i) * a.stride + at : tail[i];
     const float* q = a.q + int64_t{h} * a.dims;
     heads == 2 ? score_tile<2>(d, k, q, a.dims, out) : score_tile<1>(d, k, q, a.dims, out);
+    if constexpr (std::is_same_v<T, int8_t>) {
+      for (int t = 0; t < kTile; ++t)
+        for (int i = 0; i < heads; ++i) out[i][t] *= byte_scale(k[t], a.kv->head_dim, 0);
+    }
     if (valid == kTile) continue;
     for (int i = 0; i < heads; ++i) std::copy_n(tail[i], valid, a.scores + (h + i) * a.stride + at);
   }
@@ -81,6 +86,8 @@ void score_rows(const ScoreRows& a) {
       return score_type<float>(a);
     case DType::kF16:
       return score_type<hwy::float16_t>(a);
+    case DType::kI8:
+      return score_type<int8_t>(a);
     default:
       return score_type<hwy::bfloat16_t>(a);
   }

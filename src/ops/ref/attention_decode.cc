@@ -18,7 +18,7 @@ void attend(const AttentionDecodeArgs& a, const KvPages& kv, int head, TokenList
   std::vector<double> weight(static_cast<size_t>(count)), sum(static_cast<size_t>(dim));
   for (int64_t i = 0; i < count; ++i) {
     double dot = 0;
-    for (int64_t d = 0; d < dim; ++d) dot += double{q[d]} * kv_value(kv.dtype, row(i), d);
+    for (int64_t d = 0; d < dim; ++d) dot += double{q[d]} * kv_value(kv, row(i), d);
     const double score = dot * a.scale;
     weight[static_cast<size_t>(i)] = a.cap > 0 ? a.cap * std::tanh(score / a.cap) : score;
   }
@@ -27,7 +27,7 @@ void attend(const AttentionDecodeArgs& a, const KvPages& kv, int head, TokenList
   for (double& w : weight) total += w = std::exp(w - max);
   for (int64_t i = 0; i < count; ++i)
     for (int64_t d = 0; d < dim; ++d)
-      sum[static_cast<size_t>(d)] += weight[static_cast<size_t>(i)] * kv_value(kv.dtype, row(i), dim + d);
+      sum[static_cast<size_t>(d)] += weight[static_cast<size_t>(i)] * kv_value(kv, row(i), dim + d);
   for (int64_t d = 0; d < dim; ++d) out[d] = static_cast<float>(sum[static_cast<size_t>(d)] / total);
 }
 

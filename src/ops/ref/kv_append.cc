@@ -1,6 +1,10 @@
 #include "ops/kv_append.h"
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/half.h"
 
@@ -16,6 +20,24 @@ void store(DType dtype, std::byte* row, int64_t i, float x) noexcept {
   std::memcpy(row + i * 2, &h, sizeof(h));
 }
 
+// As f32 with 16 significant bits, rounded up: no product with 8 bits rounds.
+float byte_scale(float peak) noexcept {
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(peak / 127.f) + 0xff) & ~uint32_t{0xff});
+}
+
+// Bytes nearest to x / scale. A row that holds what is no finite number becomes one of NaN, a row too small one of
+// zeros.
+void store_bytes(const float* x, int64_t dim, std::byte* out, std::byte* scale_out) noexcept {
+  float peak = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < dim; ++i) peak = std::max(peak, std::abs(x[i])), finite &= std::isfinite(x[i]);
+  const float scale = peak < 1e-30f ? 0.f : byte_scale(peak), inverse = scale == 0 ? 0.f : 1.f / scale;
+  const float stored = finite ? scale : std::numeric_limits<float>::quiet_NaN();
+  for (int64_t i = 0; i < dim; ++i)
+    out[i] = finite ? static_cast<std::byte>(static_cast<int8_t>(std::nearbyint(x[i] * inverse))) : std::byte{0};
+  std::memcpy(scale_out, &stored, sizeof(stored));
+}
+
 }  // namespace
 
 void kv_append(const KvAppendArgs& a) noexcept {
@@ -24,6 +46,11 @@ void kv_append(const KvAppendArgs& a) noexcept {
     for (int head = 0; head < a.kv.kv_heads; ++head) {
       std::byte* row = a.kv.token(head, first + t);
       const int64_t source = t * a.kv.kv_heads + head;
+      if (a.kv.dtype == DType::kI8) {
+        store_bytes(a.k.f32_row(source), dim, row, row + 2 * dim);
+        store_bytes(a.v.f32_row(source), dim, row + dim, row + 2 * dim + sizeof(float));
+        continue;
+      }
       for (int64_t i = 0; i < dim; ++i) {
         store(a.kv.dtype, row, i, a.k.f32_row(source)[i]);
         store(a.kv.dtype, row, dim + i, a.v.f32_row(source)[i]);

@@ -24,7 +24,7 @@ void score_keys(const ScoreKeysArgs& a) noexcept {
         const int64_t t = list.ids ? list.ids[i] : i;
         double dot = 0;
         for (int d = 0; d < a.dims; ++d)
-          dot += double{q[d]} * kv_value(kv.dtype, kv.token(static_cast<int>(h / group), t), d);
+          dot += double{q[d]} * kv_value(kv, kv.token(static_cast<int>(h / group), t), d);
         row[i] = static_cast<float>(dot * a.scale * std::numbers::log2e);
       }
       if (!a.per_query_head && h % group == group - 1)
