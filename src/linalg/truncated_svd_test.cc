@@ -35,8 +35,8 @@ Floats noise(int64_t count, unsigned seed) {
 Floats with_spectrum(const std::vector<double>& s, unsigned seed = 1) {
   const auto n = static_cast<int64_t>(s.size());
   Floats u = noise(n * kRows, seed), v = noise(n * kColumns, seed + 1), x(kRows * kColumns, 0.f);
-  EXPECT_EQ(orthonormal_rows(u.data(), n, kRows), n);
-  EXPECT_EQ(orthonormal_rows(v.data(), n, kColumns), n);
+  EXPECT_EQ(orthonormal_rows(Context(1), view(u, kRows)), n);
+  EXPECT_EQ(orthonormal_rows(Context(1), view(v, kColumns)), n);
   for (size_t i = 0; i < x.size(); ++i) {
     const auto t = static_cast<int64_t>(i) / kColumns, c = static_cast<int64_t>(i) % kColumns;
     double sum = 0;
@@ -97,7 +97,7 @@ TEST(OrthonormalRows, KeepsTheSpanAndDropsWhatDepends) {
   std::transform(row(4), row(5), row(7), [](float x) { return -1000.f * x; });       // a multiple
   for (int64_t c = 0; c < kColumns; ++c) row(9)[c] = row(2)[c] + 1e-3f * row(9)[c];  // nearly one: ill-conditioned
   const Floats before = rows;
-  const int64_t n = orthonormal_rows(rows.data(), kCount, kColumns);
+  const int64_t n = orthonormal_rows(Context(1), view(rows, kColumns));
   EXPECT_EQ(n, kCount - 2);
   rows.resize(static_cast<size_t>(n * kColumns));
   EXPECT_LE(from_orthonormal(rows, n), 4 * kEps);

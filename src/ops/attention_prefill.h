@@ -18,6 +18,8 @@ struct AttentionPrefillArgs {
   bool causal = true;
   int64_t window = 0;  // above 0, causal: row i reads the last so many tokens up to its own
   float cap = 0;       // above 0: scores x become cap tanh(x / cap)
+  View log2_sums =
+      {};  // [T, H] f32: log2 of the sum of e^score over the keys that a row reads; or none. Without window or cap
 };
 
 void attention_prefill(const Context&, const AttentionPrefillArgs&);

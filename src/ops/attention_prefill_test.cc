@@ -194,6 +194,37 @@ TEST_P(AttentionPrefill, NotCausalMoreQueriesThanKeys) {
   }
 }
 
+// To the error of a score, as in attention_bound.h, and of the sum's own rounding.
+TEST_P(AttentionPrefill, GivesTheLogarithmsOfTheSums) {
+  Prompt prompt(shape(), 20);
+  const int64_t rows = prompt.tokens * shape().heads;
+  for (bool causal : {true, false}) {
+    std::vector<float> out(prompt.q.size()), plain(out), sums(static_cast<size_t>(rows)), exact(sums);
+    AttentionPrefillArgs args = causal ? prompt.args(out, 0, prompt.tokens) : prompt.whole(out, 0, prompt.tokens);
+    args.log2_sums = f32_view(sums.data(), {prompt.tokens, shape().heads});
+    attention_prefill(Context(2), args);
+    args.log2_sums = f32_view(exact.data(), {prompt.tokens, shape().heads}), args.out.data = plain.data();
+    ref::attention_prefill(args);
+    for (int64_t r = 0; r < rows; ++r) {
+      KvPages kv = args.kv;
+      if (causal) kv.length -= prompt.tokens - 1 - r / shape().heads;
+      const int head = static_cast<int>(r % shape().heads) / (shape().heads / shape().kv_heads);
+      double products = 0;
+      for (int64_t i = 0; i < kv.length; ++i) {
+        double sum = 0;
+        for (int d = 0; d < shape().dim; ++d)
+          sum += std::abs(double{prompt.q[static_cast<size_t>(r * shape().dim + d)]} *
+                          ref::kv_value(kv.dtype, kv.token(head, i), d));
+        products = std::max(products, sum * prompt.scale);
+      }
+      const auto at = static_cast<size_t>(r);
+      EXPECT_NEAR(sums[at], exact[at],
+                  2 * prompt.eps() * (2 * products + 4) + 4 * kEpsF32 * (std::abs(exact[at]) + 2 * products))
+          << name(active_isa()) << ", row " << r;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionPrefill,
                          testing::Combine(testing::Range(size_t{0}, attention_cases().size()),
                                           testing::ValuesIn(supported_isas())),

@@ -12,9 +12,11 @@ set(LINEAR_SOURCES
   cpu/matmul.cc
   cpu/quantize.cc
   cpu/rmsnorm.cc
+  cpu/row_products.cc
   cpu/soft_cap.cc
   cpu/softmax.cc
   cpu/swiglu.cc
+  cpu/transpose.cc
   ref/dequantize.cc
   ref/gelu.cc
   ref/layernorm.cc
@@ -22,6 +24,7 @@ set(LINEAR_SOURCES
   ref/quantize.cc
   ref/quantize_k.cc
   ref/rmsnorm.cc
+  ref/row_products.cc
   ref/soft_cap.cc
   ref/softmax.cc
   ref/swiglu.cc)

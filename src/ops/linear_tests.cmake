@@ -1,5 +1,5 @@
 lowkey_test(linear_test
-  SOURCES elementwise_test.cc matmul_test.cc quantize_test.cc
+  SOURCES elementwise_test.cc matmul_test.cc quantize_test.cc row_products_test.cc
   LIBRARIES lowkey_ops)
 
 if(LOWKEY_BENCH)

@@ -22,6 +22,11 @@ void check(const AttentionPrefillArgs& a) {
              "[attention_prefill] out={}, must be shaped as q={}", a.out.describe(), a.q.describe());
   LK_REQUIRE(a.window >= 0 && a.cap >= 0 && (a.causal || a.window == 0), kInvalidArgument,
              "[attention_prefill] window={} cap={}, must be >= 0, and no window unless causal", a.window, a.cap);
+  LK_REQUIRE(
+      !a.log2_sums || (a.window == 0 && a.cap == 0 && a.log2_sums.dtype == DType::kF32 && a.log2_sums.rank == 2 &&
+                       a.log2_sums.dim(0) == a.q.dim(0) && a.log2_sums.dim(1) == a.q.dim(1)),
+      kInvalidArgument, "[attention_prefill] log2_sums={}, must be f32 [T, H] of q={}, without window or cap",
+      a.log2_sums.describe(), a.q.describe());
   LK_REQUIRE(a.kv.head_dim == a.q.dim(2) && a.q.dim(1) % a.kv.kv_heads == 0, kInvalidArgument,
              "[attention_prefill] q={} against {} KV heads of {}", a.q.describe(), a.kv.kv_heads, a.kv.head_dim);
 }

@@ -9,6 +9,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <numbers>
@@ -293,6 +294,7 @@ void finish_panel(const PrefillBlock& b, const PrefillRows& rows, int64_t begin,
     float* out = b.args->out.f32() + rows.offset(begin + i);
     const float inverse = 1.f / p.sum[i];
     for (int64_t d = 0; d < rows.dim; ++d) out[d] = p.out[d * kPanel + i] * inverse;
+    if (b.args->log2_sums) b.args->log2_sums.f32()[rows.offset(begin + i) / rows.dim] = p.max[i] + std::log2(p.sum[i]);
   }
 }
 
