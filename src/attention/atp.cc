@@ -15,6 +15,15 @@
 namespace lowkey {
 namespace {
 
+LinearLayers read_linear(const Settings& settings, bool possible) {
+  const std::string word = settings.choice("linear", {"auto", "on", "off"});
+  if (word == "off" || !possible) {
+    if (word == "on") settings.refuse("linear", "auto or off, but for form=softmax in encoders with sink=0 and min=0");
+    return LinearLayers::kOff;
+  }
+  return word == "on" ? LinearLayers::kOn : LinearLayers::kAuto;
+}
+
 AtpRank read_rank(const Settings& settings, AtpRank fallback) {
   const std::string text = settings.text("r");
   if (text == "entropy") return {.amount = part(1), .energy = 0, .entropy = true};
@@ -39,6 +48,7 @@ std::unique_ptr<Method> Atp::make(const AttentionSpec& spec, const MethodInputs&
   o.recent = settings.integer("recent", o.recent, 1, kMost);
   o.chunk = settings.integer("chunk", o.chunk, 1, kMost);
   o.min = settings.integer("min", o.min, 0, kMost);
+  o.linear = read_linear(settings, form == "softmax" && !o.causal && o.sink == 0 && o.min == 0);
   LK_REQUIRE(form == "factor" || !settings.has("basis"), kInvalidArgument,
              "[atp] form={} has no basis: only factor has", form);
   LK_REQUIRE(form == "centroids" || !settings.has("within"), kInvalidArgument,

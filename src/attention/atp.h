@@ -25,12 +25,16 @@ struct AtpRank {
   bool entropy = false;  // "entropy": for their SVD entropy (linalg/spectrum.h)
 };
 
+// Whether the linear layers before attention run on the factor of their inputs, where a form can do that.
+enum class LinearLayers : uint8_t { kAuto, kOn, kOff };  // auto: where it saves time (attention/atp_cost.h)
+
 struct AtpOptions {
   AtpRank rank;                   // form=linear has none
   int64_t sink = 4, recent = 64;  // exact
   int64_t chunk = 256;            // tokens that are shortened together
   int64_t min = 1024;             // length from which on; the first time all tokens before the window
   int64_t width = 0;              // C
+  LinearLayers linear = LinearLayers::kAuto;
   bool causal = true;
 };
 

@@ -9,6 +9,9 @@
 // K is projected as it lies in the cache, after RoPE. Chunks come in by the SVD of [X'; chunk], with U, K' and V' made
 // from those before: nothing of the tokens is kept, their rows of the cache are given back. Rows: the first tokens, R
 // principal keys, the exact tokens. Plane: inputs, X' for principal keys, and the sum of u.
+//
+// In encoders, where no token needs to be exact, the linear layers run on the factor (AtpOptions::linear): the factor
+// comes first, K' and V' are X' Wk^T and X' Wv^T, and no K or V of a token is ever made.
 #pragma once
 
 #include "attention/atp.h"
@@ -20,6 +23,9 @@ class AtpSoftmax final : public Atp {
   // The rank is an amount. Throws kInvalidArgument when it may be more than `chunk`.
   explicit AtpSoftmax(const AtpOptions&);
 
+  void project(const LayerStep&, View x, const Qkv&) const override;
+  void append(const LayerStep&, const Qkv&) const override;
+
  protected:
   int64_t input_floats(int64_t width) const noexcept override { return width + 1; }
   int64_t rows(int64_t length, int64_t end) const noexcept override { return length - removed(end); }
@@ -30,6 +36,9 @@ class AtpSoftmax final : public Atp {
   int64_t removed(int64_t end) const noexcept {
     return end == 0 ? 0 : end - options().sink - rank(end - options().sink);
   }
+  bool on_factor(const LayerStep&) const noexcept;
+  void project_text(const LayerStep&, const KvPages&, View x, View q) const;
+  void project_keys(const LayerStep&, const KvPages&, View across) const;
 };
 
 }  // namespace lowkey

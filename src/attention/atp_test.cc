@@ -413,7 +413,7 @@ TEST(AtpSoftmax, AttendsToPrincipalKeys) {
   Layer layer;
   layer.run("atp:form=softmax,r=6,min=0,sink=2,recent=10,chunk=180", 199);
   const LowRank f = truncated_svd(Context(1), f32_view(layer.x.data() + kSink * kWidth, {kChunk, kWidth}),
-                                  {.way = SvdWay::kBlock, .rank = kRank});
+                                  {.way = SvdWay::kBlock, .rank = kRank, .iterations = 1});
   expect_outputs(layer, 16 * kRounding, [&](int t, int h) {
     Softmax s;
     const int end = due(t + 1, kChunk);
@@ -450,8 +450,9 @@ TEST(Atp, EncodersReadTheirWholeText) {
     add_linear(linear, t, h, 0, kTokens, s);
     return s.output();
   });
-  softmax.encode("atp:form=softmax,r=1/20");  // of the tokens
-  const LowRank f = truncated_svd(Context(1), f32_view(softmax.x.data(), {kTokens, kWidth}), {.rank = kTokens / 20});
+  softmax.encode("atp:form=softmax,r=1/20,linear=off");  // of the tokens
+  const LowRank f =
+      truncated_svd(Context(1), f32_view(softmax.x.data(), {kTokens, kWidth}), {.rank = kTokens / 20, .iterations = 1});
   expect_outputs(softmax, 16 * kRounding, [&](int t, int h) {
     Softmax s;
     add_principal(softmax, f, t, h, 0, kTokens, s);
@@ -464,6 +465,14 @@ TEST(Atp, EncodersReadTheirWholeText) {
     before.encode(spec), after.encode(spec);
     EXPECT_FALSE(std::equal(before.out.begin(), before.out.begin() + kHeads * kDim, after.out.begin())) << spec;
   }
+  // With as many directions as the inputs have it is the same whether K' comes from X' or from the tokens' K.
+  Layer from_tokens, from_factor;
+  from_tokens.encode("atp:form=softmax,r=24,linear=off");
+  from_factor.encode("atp:form=softmax,r=24,linear=on");
+  expect_outputs(from_factor, 64 * kRounding, [&](int t, int h) {
+    const float* row = from_tokens.out.data() + (t * kHeads + h) * kDim;
+    return std::vector<double>(row, row + kDim);
+  });
   Layer exact;
   exact.encode("atp:form=softmax,r=2,sink=200");  // nothing is left to shorten
   EXPECT_EQ(exact.out, dense.out);
