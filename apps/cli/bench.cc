@@ -1,4 +1,5 @@
-// lowkey bench: how fast. decode and prefill: a whole model; attention: one layer (bench_attention.cc).
+// lowkey bench: how fast. decode and prefill: a whole model; attention and reading: one layer
+// (bench_attention.cc, bench_reading.cc).
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -148,6 +149,7 @@ void add_bench(CLI::App& app) {
   CLI::App* bench = app.add_subcommand("bench", "measure speed");
   bench->require_subcommand(1);
   add_bench_attention(*bench);
+  add_bench_reading(*bench);
   add_model_bench(*bench, "decode", "tokens per second of a model, one at a time",
                   std::make_shared<ModelBenchOptions>());
   const auto prefill = std::make_shared<ModelBenchOptions>();

@@ -15,6 +15,7 @@ void add_eval(CLI::App&);
 void add_tune(CLI::App&);
 void add_bench(CLI::App&);
 void add_report(CLI::App&);
-void add_bench_attention(CLI::App& bench);  // below bench
+void add_bench_attention(CLI::App& bench);  // these two below bench
+void add_bench_reading(CLI::App& bench);
 
 }  // namespace lowkey::cli

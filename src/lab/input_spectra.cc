@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "linalg/basis.h"
 #include "ops/matmul.h"
+#include "ops/transpose.h"
 
 namespace lowkey {
 namespace {
@@ -21,14 +22,14 @@ class InputRecorder final : public Method {
     for (Sums& s : layers_) s.first.resize(width), s.products.resize(width * width);
   }
 
+  bool bidirectional() const noexcept override { return true; }
   void project(const LayerStep& step, View x, const Qkv& qkv) const override {
     dense_.project(step, x, qkv);
     Sums& sums = layers_[static_cast<size_t>(step.layer)];
     const int64_t rows = x.rows(), width = x.columns();
     Scratch::Frame frame(step.context.scratch);
     const View across = frame.take_f32({width, rows}), products = frame.take_f32({width, width});
-    for (int64_t t = 0; t < rows; ++t)
-      for (int64_t c = 0; c < width; ++c) across.f32_row(c)[t] = x.f32_row(t)[c];
+    transpose(step.context, {x, across});
     matmul(step.context, {across, across, products});
     for (int64_t c = 0; c < width; ++c)
       for (int64_t t = 0; t < rows; ++t) sums.first[static_cast<size_t>(c)] += across.f32_row(c)[t];
@@ -66,12 +67,20 @@ class InputRecorder final : public Method {
 
 }  // namespace
 
-std::vector<InputSpectrum> input_spectra(const Context& context, const Model& model, std::span<const int32_t> tokens,
-                                         std::span<const int64_t> lengths,
-                                         const std::function<bool(int64_t)>& after_step) {
+namespace {
+
+void check(std::span<const int32_t> tokens, std::span<const int64_t> lengths) {
   LK_REQUIRE(!lengths.empty() && lengths[0] >= 1 && std::is_sorted(lengths.begin(), lengths.end()) &&
                  lengths.back() <= static_cast<int64_t>(tokens.size()),
              kInvalidArgument, "[input_spectra] lengths must ascend from 1 to the text's {} tokens", tokens.size());
+}
+
+}  // namespace
+
+std::vector<InputSpectrum> input_spectra(const Context& context, const Model& model, std::span<const int32_t> tokens,
+                                         std::span<const int64_t> lengths,
+                                         const std::function<bool(int64_t)>& after_step) {
+  check(tokens, lengths);
   const InputRecorder recorder(model.shape().attention);
   KvCache cache(kv_shape(model.shape(), recorder, DType::kF16, lengths.back()));
   const KvCache::SequenceId sequence = cache.open();
@@ -88,6 +97,24 @@ std::vector<InputSpectrum> input_spectra(const Context& context, const Model& mo
       if (!after_step(done)) return spectra;
     }
     for (int layer = 0; layer < model.shape().attention.layers; ++layer) spectra.push_back(recorder.spectrum(layer));
+  }
+  return spectra;
+}
+
+std::vector<InputSpectrum> input_spectra(const Context& context, const Encoder& encoder,
+                                         std::span<const int32_t> tokens, std::span<const int64_t> lengths) {
+  check(tokens, lengths);
+  const AttentionShape& shape = encoder.shape().attention;
+  std::vector<InputSpectrum> spectra;
+  for (int64_t length : lengths) {
+    const InputRecorder recorder(shape);
+    KvCache cache(encoder_kv_shape(encoder.shape(), recorder, DType::kF32, length));
+    std::vector<float> hidden(static_cast<size_t>(length * shape.width));
+    const auto count = static_cast<int32_t>(length);
+    encoder.encode(context, recorder, cache,
+                   {.tokens = tokens.first(static_cast<size_t>(length)), .counts = {&count, 1}},
+                   f32_view(hidden.data(), {length, shape.width}));
+    for (int layer = 0; layer < shape.layers; ++layer) spectra.push_back(recorder.spectrum(layer));
   }
   return spectra;
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "model/encoder.h"
 #include "model/model.h"
 
 namespace lowkey {
@@ -23,5 +24,8 @@ struct InputSpectrum {
 std::vector<InputSpectrum> input_spectra(const Context&, const Model&, std::span<const int32_t> tokens,
                                          std::span<const int64_t> lengths,
                                          const std::function<bool(int64_t tokens)>& after_step);
+// The same of an encoder, which reads the first S tokens as a text of its own. lengths: each at most its context.
+std::vector<InputSpectrum> input_spectra(const Context&, const Encoder&, std::span<const int32_t> tokens,
+                                         std::span<const int64_t> lengths);
 
 }  // namespace lowkey

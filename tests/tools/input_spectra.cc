@@ -1,6 +1,7 @@
 // input_spectra MODEL TEXT [WINDOWS [LENGTH...]]: how low-rank the inputs of attention are (src/lab/input_spectra.h),
 // as tab-separated means over windows of the text: for each length a line for all layers together, then one a layer.
 // rank@p: directions that hold p % of the energy, of C; mu: SVD entropy; the last four of centred inputs.
+// An encoder reads every length as a text of its own, up to its context.
 #include "lab/input_spectra.h"
 
 #include <algorithm>
@@ -52,12 +53,16 @@ void measure(int argc, char** argv) {
   for (int i = 4; i < argc; ++i) lengths.push_back(std::atoll(argv[i]));
   if (lengths.empty()) lengths = {128, 256, 512, 1024, 2048, 4096, 8192, 16384};
   const lowkey::Context context;
-  const auto model = lowkey::open_model(argv[1]);
+  const auto encoder = lowkey::is_encoder(argv[1]) ? lowkey::open_encoder(argv[1]) : nullptr;
+  const auto model = encoder ? nullptr : lowkey::open_model(argv[1]);
+  if (encoder) std::erase_if(lengths, [&](int64_t length) { return length > encoder->shape().context; });
   const auto stream = lowkey::document_tokens(lowkey::load_tokenizer(argv[1]), read_file(argv[2]));
   std::map<std::pair<int64_t, int>, Row> rows;  // length, and layer or -1
   for (int64_t begin : lowkey::window_begins(static_cast<int64_t>(stream.size()), lengths.back(), windows)) {
     const auto window = std::span(stream).subspan(static_cast<size_t>(begin), static_cast<size_t>(lengths.back()));
-    for (const InputSpectrum& s : input_spectra(context, *model, window, lengths, [](int64_t) { return true; })) {
+    const auto spectra = encoder ? input_spectra(context, *encoder, window, lengths)
+                                 : input_spectra(context, *model, window, lengths, [](int64_t) { return true; });
+    for (const InputSpectrum& s : spectra) {
       rows[{s.tokens, -1}].add(s);
       rows[{s.tokens, s.layer}].add(s);
     }

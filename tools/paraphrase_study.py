@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""What an attention method does to the embeddings of a sentence encoder, without training: the cosine to the embedding
+by dense attention, and how well the cosine of two sentences tells paraphrases from others.
+
+  paraphrase_study.py MODEL_FOLDER PAIRS.tsv --binary build/release/apps/cli/lowkey \\
+      --attention atp:form=factor,r=1/2 --attention atp:form=linear --json OUT
+
+PAIRS.tsv is of the Microsoft Research Paraphrase Corpus: a heading, then lines of label (1: a paraphrase), two ids and
+two sentences, separated by tabs. Spearman's correlation of labels and cosines, ties having the mean of their ranks.
+"""
+import argparse
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+
+def read_pairs(path):
+    lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
+    fields = [line.split("\t") for line in lines if line]
+    return [int(f[0]) for f in fields], [f[3] for f in fields], [f[4] for f in fields]
+
+
+def embed(args, method, texts):
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write("\n".join(texts) + "\n")
+        file.flush()
+        command = [args.binary, "run", str(args.model), "-f", file.name, "--json", "--threads", str(args.threads),
+                   "--attention", method]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: {done.stderr}")
+    report = json.loads(done.stdout)
+    return [t["embedding"] for t in report["texts"]], [t["tokens"] for t in report["texts"]], report["attention"]
+
+
+def cosine(a, b):
+    dot = lambda x, y: math.fsum(i * j for i, j in zip(x, y))
+    return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
+
+
+def ranks(values):
+    order = sorted(range(len(values)), key=values.__getitem__)
+    result, at = [0.0] * len(values), 0
+    while at < len(order):
+        end = at
+        while end < len(order) and values[order[end]] == values[order[at]]:
+            end += 1
+        for i in order[at:end]:
+            result[i] = (at + end - 1) / 2
+        at = end
+    return result
+
+
+def spearman(a, b):
+    a, b = ranks(a), ranks(b)
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    return cosine([x - mean_a for x in a], [y - mean_b for y in b])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("pairs", type=pathlib.Path)
+    parser.add_argument("--binary", default="lowkey")
+    parser.add_argument("--attention", action="append", default=[], help="besides dense; may be given several times")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=None, help="only so many pairs")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the table to this file")
+    args = parser.parse_args()
+    labels, first, second = (column[:args.limit] for column in read_pairs(args.pairs))
+    rows, dense = [], None
+    for method in ["dense", *args.attention]:
+        vectors, tokens, spec = embed(args, method, first + second)
+        dense = dense or vectors
+        cosines = sorted(cosine(a, b) for a, b in zip(vectors, dense))
+        pairs = [cosine(a, b) for a, b in zip(vectors, vectors[len(first):])]
+        rows.append({"attention": spec, "cosine": sum(cosines) / len(cosines), "cosine_5_percent": cosines[len(cosines) // 20],
+                     "spearman": spearman(labels, pairs)})
+        print(f"{spec:44} cosine to dense {rows[-1]['cosine']:.4f} (worst twentieth below {rows[-1]['cosine_5_percent']:.4f})"
+              f"  Spearman {rows[-1]['spearman']:.4f}", flush=True)
+    if args.json:
+        command = " ".join(["tools/paraphrase_study.py", args.model.name, args.pairs.name,
+                            *(word for method in args.attention for word in ("--attention", method))])
+        result = {"command": command, "model": args.model.name, "pairs": len(labels), "mean_tokens": sum(tokens) / len(tokens),
+                  "results": rows}
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
