@@ -50,7 +50,7 @@ AtpSoftmax::AtpSoftmax(const AtpOptions& options) : Atp(options) {
 
 bool AtpSoftmax::on_factor(const LayerStep& step) const noexcept {
   return !options().causal && options().linear != LinearLayers::kOff && options().sink == 0 && options().min == 0 &&
-         step.projections.k && !step.inverse_frequency;
+         step.projections.k && !step.projections.k_norm && !step.inverse_frequency;
 }
 
 void AtpSoftmax::project(const LayerStep& step, View x, const Qkv& qkv) const {
