@@ -235,6 +235,17 @@ TEST(TruncatedSvd, OfLessThanWasAskedFor) {
   EXPECT_NEAR(f.spectrum.at(0), 5, 1e-3);
 }
 
+TEST(TruncatedSvd, OfFewRowsMissesNoDirection) {
+  for (int64_t rows = 2; rows <= 24; ++rows) {
+    Floats x = noise(rows * kColumns, 7);
+    const LowRank f = truncated_svd(Context(1), view(x, kColumns), {.rank = rows});
+    EXPECT_EQ(f.rank, rows);
+    double held = 0;
+    for (double s : f.spectrum) held += s * s;
+    EXPECT_NEAR(held / f.energy, 1, 16 * kEps);
+  }
+}
+
 TEST(TruncatedSvd, DoesNotDependOnThreads) {
   Floats x = with_spectrum(geometric(kColumns, 0.95));
   for (SvdWay way : kWays) {

@@ -1,0 +1,66 @@
+"""Adapts a Llama-family model to ATP and measures it on unseen text: perplexity and hidden codes at two lengths.
+
+Usage: atp_adapt.py MODEL TRAIN_TEXT UNSEEN_TEXT [--only VARIANT,...] [--at-once N] [--minutes M] [--work FOLDER]
+Texts may be .npy files of tokens. Each variant is trained for --train-minutes towards the dense model's predictions,
+with codes hidden in some windows, and leaves WORK/VARIANT/adapter.safetensors; `python -m lowkey.adapt merge` makes a
+model of it. Trained in longer chunks than it is measured with: fewer factorisations a step, and the same form.
+"""
+import argparse
+import json
+import pathlib
+
+from adapt_jobs import ROOT, Results, command, device_name, run_all
+
+VARIANTS = {  # trained with, measured with
+    "factor-4": ("atp:form=factor,r=1/4,chunk=1024", "atp:form=factor,r=1/4"),
+    "factor-8": ("atp:form=factor,r=1/8,chunk=1024", "atp:form=factor,r=1/8"),
+    "softmax-4": ("atp:form=softmax,r=1/4,chunk=1024", "atp:form=softmax,r=1/4,chunk=1024"),
+    "linear": ("atp:form=linear", "atp:form=linear"),
+}
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("model")
+    options.add_argument("train")
+    options.add_argument("unseen")
+    options.add_argument("--work", type=pathlib.Path, default=ROOT / "build/atp_adapt")
+    options.add_argument("--results", default=ROOT / "bench/results/atp_adapt.json")
+    options.add_argument("--only", default=",".join(VARIANTS))
+    options.add_argument("--at-once", type=int, default=1)
+    options.add_argument("--minutes", type=float, default=600, help="of everything")
+    options.add_argument("--train-minutes", type=float, default=6, help="of each variant")
+    options.add_argument("--length", type=int, default=8192)
+    options.add_argument("--batch", type=int, default=4)
+    options.add_argument("--rate", type=float, default=1e-3)
+    options.add_argument("--lora", type=int, default=64)
+    options.add_argument("--lengths", default="8192,16384")
+    options.add_argument("--windows", type=int, default=8)
+    options.add_argument("--needles", type=int, default=16)
+    o = options.parse_args()
+    results = Results(o.results, {"model": pathlib.Path(o.model).name, "device": device_name()})
+    measures = ["--test-lengths", o.lengths, "--windows", o.windows, "--needles", o.needles]
+    jobs = []
+    if not results.has({"variant": "dense"}):
+        words = ["--attention", "dense", "--text", o.unseen, *measures]
+        jobs.append(("dense", command("eval", o.model, *words),
+                     lambda output: results.add({"variant": "dense", **json.loads(output)})))
+    for name in o.only.split(","):
+        trained, measured = VARIANTS[name]
+        key = {"variant": name, "trained": trained, "attention": measured}
+        if results.has(key):
+            continue
+        words = ["--attention", trained, "--attention-after", measured, "--text", o.train, "--length", o.length,
+                 "--batch", o.batch, "--rate", o.rate, "--minutes", o.train_minutes, "--lora", o.lora, "--adapter",
+                 "--test", o.unseen, *measures, "--resume", "-o", o.work / name]
+
+        def done(output, key=key):
+            results.add({**key, "length": o.length, "batch": o.batch, "rate": o.rate, "lora": o.lora,
+                         **json.loads(output)})
+
+        jobs.append((name, command("train", o.model, *words), done))
+    run_all(jobs, o.at_once, o.minutes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""lowkey in Python. Here now: lowkey.adapt, which trains models for low-rank attention."""

@@ -1,0 +1,91 @@
+"""What `atp:form=...,r=...` says, read as the C++ engine reads it (src/attention/atp.cc)."""
+from dataclasses import dataclass
+
+KEYS = ("form", "r", "sink", "recent", "chunk", "min", "basis")
+FORMS = ("factor", "softmax", "linear")
+
+
+@dataclass(frozen=True)
+class Atp:
+    """Tokens [sink, due(length)) are in short form for the row that is the length-th of its sequence."""
+
+    form: str
+    rank: float | int | None  # a part (float) of the width, in encoders of the tokens; or a count (int)
+    sink: int
+    recent: int
+    chunk: int
+    min: int
+    causal: bool
+    basis: str = "output"  # form=factor: what its directions hold most of; or "energy", of K and V themselves
+
+    def directions(self, tokens, width):
+        """R of so many tokens in short form."""
+        wanted = self.rank if isinstance(self.rank, int) else int(self.rank * (width if self.causal else tokens))
+        return min(max(wanted, 1), width, tokens)
+
+    def due(self, length):
+        """The end of the tokens in short form; 0: none are."""
+        if not self.causal:
+            return 0 if length < self.min or length <= self.sink else length
+        old = length - self.sink - self.recent
+        return 0 if length < self.min or old < self.chunk else self.sink + old // self.chunk * self.chunk
+
+    def pieces(self, tokens):
+        """(begin, end, due): runs of rows that see the same tokens in short form."""
+        if not self.causal:
+            return [(0, tokens, self.due(tokens))]
+        found, begin = [], 0
+        for row in range(1, tokens + 1):
+            if row == tokens or self.due(row + 1) != self.due(begin + 1):
+                found.append((begin, row, self.due(begin + 1)))
+                begin = row
+        return found
+
+
+def parse(text, causal):
+    """None for `dense`. Raises ValueError for what is no ATP with a fixed number of directions."""
+    name, _, rest = text.partition(":")
+    if name == "dense" and not rest:
+        return None
+    if name != "atp":
+        raise ValueError(f"--attention {text}: must be dense or atp:form=...,r=...")
+    settings = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or key not in KEYS:
+            raise ValueError(f"--attention {text}: '{item}', must be one of {'=, '.join(KEYS)}=")
+        settings[key] = value
+    form = settings.get("form", FORMS[0])
+    if form not in FORMS:
+        raise ValueError(f"--attention {text}: form={form}, must be one of {', '.join(FORMS)}")
+    if form == "linear" and "r" in settings:
+        raise ValueError(f"--attention {text}: form=linear has no r, what it keeps of a head is [D, D]")
+    rank = None if form == "linear" else _amount(text, settings.get("r", "1/4"))
+    counts = {"sink": 4 if causal else 0, "recent": 64, "chunk": 256, "min": 1024 if causal else 0}
+    for key in counts:
+        counts[key] = int(settings.get(key, counts[key]))
+    if counts["sink"] < 0 or counts["recent"] < 1 or counts["chunk"] < 1:
+        raise ValueError(f"--attention {text}: sink, recent and chunk must be at least 0, 1 and 1")
+    basis = settings.get("basis", "output")
+    if basis not in ("output", "energy") or (form != "factor" and "basis" in settings):
+        raise ValueError(f"--attention {text}: basis={basis}, must be output or energy, of form=factor")
+    return Atp(form=form, rank=rank, causal=causal, basis=basis, **counts)
+
+
+def _amount(text, word):
+    if word == "all":
+        return 1.0
+    if word.endswith("e") or word == "entropy":
+        raise ValueError(f"--attention {text}: r={word} grows with the text; training needs a part (1/4) or a count")
+    if "/" in word:
+        above, below = word.split("/")
+        share = int(above) / int(below)
+    elif "." in word:
+        share = float(word)
+    else:
+        if int(word) < 1:
+            raise ValueError(f"--attention {text}: r={word}, must be at least 1")
+        return int(word)
+    if not 0 < share <= 1:
+        raise ValueError(f"--attention {text}: r={word}, must be above 0 and at most 1")
+    return share
