@@ -33,9 +33,9 @@ class EvalCli : public testing::Test {
   }
 
   // Runs in the folder; the exit code, -1 after a signal.
-  int run(const std::string& options, const std::string& before = "") {
+  int run(const std::string& options, const std::string& before = "", const std::string& model = kModel) {
     const std::string command = "cd '" + folder_.path().string() + "' && " + before + " '" LOWKEY_BINARY "' eval '" +
-                                kModel + "' " + options + " >stdout.txt 2>stderr.txt </dev/null";
+                                model + "' " + options + " >stdout.txt 2>stderr.txt </dev/null";
     const int status = std::system(command.c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
@@ -55,6 +55,27 @@ json without_times(json j) {
   if (j.is_structured())
     for (auto& value : j) value = without_times(value);
   return j;
+}
+
+TEST_F(EvalCli, AnAdaptedModelIsMeasuredWithItsOwnAttention) {
+  std::filesystem::copy(kModel, folder_.path() / "adapted");
+  std::filesystem::remove(folder_.path() / "adapted/config.json");
+  std::ifstream stream(kModel + "/config.json");
+  json config = json::parse(stream);
+  config["lowkey_attention"] = "atp:form=linear,min=16";
+  folder_.write("adapted/config.json", config.dump());
+  const std::string options = "--text text.txt --context 400 --windows 1 --task perplexity --json-file out.json";
+  for (const auto& [more, expected] : {std::pair{"", "atp:form=linear,min=16"},
+                                       std::pair{" --attention streaming:recent=32", "streaming:recent=32"}}) {
+    ASSERT_EQ(run(options + more, "", "adapted"), 0) << folder_.read("stderr.txt");
+    const json results = json::parse(folder_.read("out.json"))["results"];
+    ASSERT_EQ(results.size(), 2u);
+    EXPECT_EQ(results[0]["attention"], "dense");
+    EXPECT_EQ(results[1]["attention"], expected);
+  }
+  config["lowkey_attention"] = 3;
+  folder_.write("adapted/config.json", config.dump());
+  EXPECT_EQ(run(options, "", "adapted"), 1);
 }
 
 TEST_F(EvalCli, EveryTaskHasItsResultsDenseFirst) {

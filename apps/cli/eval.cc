@@ -252,7 +252,11 @@ void add_eval(CLI::App& app) {
                    "keep each result in this file as soon as it is there, and go on from those that it has: the same "
                    "command again continues a run that was ended");
   add_execution(*verb, options->common);
-  verb->callback([options] { run(*options); });
+  verb->callback([options, verb] {
+    if (verb->get_option("--attention")->count() == 0)
+      options->attention.push_back(adapted_attention(options->common.model));
+    run(*options);
+  });
 }
 
 }  // namespace lowkey::cli

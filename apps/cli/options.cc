@@ -31,7 +31,7 @@ void add_calibration(CLI::App& app, CommonOptions& options) {
 void add_attention(CLI::App& app, CommonOptions& options) {
   app.add_option("--attention", options.attention,
                  "attention method and its settings: dense; loki, loki:k=1/16,index=pq:128; topk:k=1/8; "
-                 "streaming:recent=1024")
+                 "streaming:recent=1024; default: what the folder's config.json says it was adapted to")
       ->capture_default_str();
   add_calibration(app, options);
   app.add_option("--kv-type", options.kv_type,

@@ -168,6 +168,7 @@ std::vector<int32_t> prompt_ids(const RunOptions& o, const Tokenizer& tokenizer)
 }
 
 void run(RunOptions& o, const CLI::App& verb) {
+  if (verb.get_option("--attention")->count() == 0) o.common.attention = adapted_attention(o.common.model);
   if (is_encoder(o.common.model)) return run_encoder(o, verb);
   LK_REQUIRE(o.pool.empty(), kInvalidArgument, "--pool {}: the model generates text, only encoders embed it", o.pool);
   const auto context = make_context(o.common);

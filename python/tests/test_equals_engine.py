@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from lowkey.adapt import folder, spec
+from lowkey.adapt import data, folder, spec
+from lowkey.adapt.__main__ import main
+from lowkey.adapt.svd import OVERSAMPLE
 
 ROOT = pathlib.Path(__file__).parents[2]
 BUILD = pathlib.Path(os.environ.get("LOWKEY_BUILD", ROOT / "build/release"))
@@ -32,6 +34,11 @@ def engine_logits(model, attention, ids):
         stdout=subprocess.PIPE,
     )
     return torch.from_numpy(np.frombuffer(run.stdout, np.float32).copy()).view(len(ids), -1)
+
+
+def engine_scores(model, text, *options):
+    command = [program("apps/cli/lowkey"), "run", str(model), "-p", text, "--json", *options]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def rounding(logits, turns):
@@ -62,16 +69,33 @@ def test_llama(name, attention, turns):
     "dense", "atp:form=factor,r=1/2", "atp:form=softmax,r=1/2", "atp:form=softmax,r=1/4", "atp:form=softmax,r=1/8",
     "atp:form=linear", "atp:form=linear,sink=1", "atp:form=softmax,r=1/2,sink=2",
 ])
-def test_bert(attention):
-    from tokenizers import Tokenizer
+@pytest.mark.parametrize("text", ["the sea was calm", "calm", "he said that nobody saw it", "the sea"])
+def test_bert(text, attention):
+    folder_path = DATA / "tiny-bert"
+    model, how = folder.load(folder_path), spec.parse(attention, causal=False)
+    ids = data.open_tokenizer(folder_path).encode(text).ids
+    if how and how.form != "linear" and how.directions(len(ids), 40) + OVERSAMPLE < len(ids):
+        pytest.skip("the block does not span all of this text")
+    expected = torch.tensor(engine_scores(folder_path, text, "--attention", attention)["texts"][0]["scores"])
+    scores = model.scores(model(torch.tensor([ids]), how))[0]
+    assert (scores - expected).abs().max().item() <= 2.0**-24 * 1024 * (1 + expected.abs().max().item())
 
-    texts = ["the sea was calm", "a", "he said that nobody ever saw it"]
-    model = folder.load(DATA / "tiny-bert")
-    tokenizer = Tokenizer.from_file(str(DATA / "tiny-bert/tokenizer.json"))
-    for text in texts:
-        command = [program("apps/cli/lowkey"), "run", str(DATA / "tiny-bert"), "-p", text, "--json"]
-        run = subprocess.run([*command, "--attention", attention], check=True, stdout=subprocess.PIPE)
-        expected = torch.tensor(json.loads(run.stdout)["texts"][0]["scores"])
-        ids = tokenizer.encode(text).ids[: model.config["max_position_embeddings"]]
-        scores = model.scores(model(torch.tensor([ids]), spec.parse(attention, causal=False)))[0]
-        assert (scores - expected).abs().max().item() <= 2.0**-24 * 1024 * (1 + expected.abs().max().item()), text
+
+def test_an_adapted_folder_runs_by_itself(tmp_path):
+    """Trained a little, merged and written: `lowkey run` takes the attention from config.json, and says the same."""
+    lines = [f"{word} sea\t{label}" for label, word in enumerate(("calm", "old")) for _ in range(8)]
+    (tmp_path / "train.tsv").write_text("sentence\tlabel\n" + "\n".join(lines) + "\n")
+    attention = "atp:form=softmax,r=1/2"
+    words = ["train", DATA / "tiny-bert", "--sentences", tmp_path / "train.tsv", "--attention", attention,
+             "--steps", 12, "--batch", 8, "--rate", 0.01, "--lora", 4, "--labels", "quiet,aged", "--device", "cpu",
+             "-o", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    found = engine_scores(tmp_path / "out", "calm sea")
+    assert found["attention"] == attention
+    assert found["texts"][0]["label"] == "quiet"
+    model = folder.load(tmp_path / "out")
+    with torch.no_grad():
+        ids = torch.tensor([data.open_tokenizer(tmp_path / "out").encode("calm sea").ids])
+        scores = model.scores(model(ids, spec.parse(attention, causal=False)))[0]
+    expected = torch.tensor(found["texts"][0]["scores"])
+    assert (scores - expected).abs().max().item() <= 2.0**-24 * 1024 * (1 + expected.abs().max().item())

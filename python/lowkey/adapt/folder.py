@@ -87,9 +87,10 @@ def save(model, source, out, attention, labels=None):
 
 
 def save_adapter(model, file, facts):
-    """What training changed, small: LoRA factors and other trained parameters, f16. merge with add_adapter()."""
+    """What training changed, small: factors of LoRA as f16, other parameters as f32. For add_adapter()."""
     trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    tensors = {name: p.to("cpu", torch.float16).contiguous() for name, p in trained.items()}
+    kinds = {name: torch.float16 if ".lora_" in name else torch.float32 for name in trained}
+    tensors = {name: p.to("cpu", kinds[name]).contiguous() for name, p in trained.items()}
     _write(pathlib.Path(file), lambda f: save_file(tensors, f, metadata={k: str(v) for k, v in facts.items()}))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 LEAST = 1e-4  # of a block's mean eigenvalue: smaller ones are raised to it
+KEYS_SHARE = 0.5  # of what follows for keys from values about their mean
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Metric:
         if self.weighted:
             half = y.shape[2] // 2
             inputs = y[..., :half].double().square().sum((1, 2)) / y.shape[1] / self.key_size
-            size[:, : self.pairs] = inputs[:, None] * cost[:, self.pairs :] / self.dim
+            size[:, : self.pairs] = KEYS_SHARE * inputs[:, None] * cost[:, self.pairs :] / self.dim
         return (size * (y.shape[2] / (cost * size).sum(1, keepdim=True))).sqrt().float()
 
     def times(self, rows, blocks, scales):
