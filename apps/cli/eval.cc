@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "apps/cli/adapted_attention.h"
 #include "apps/cli/methods.h"
 #include "apps/cli/report.h"
 #include "apps/cli/signals.h"

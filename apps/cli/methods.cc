@@ -2,12 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "apps/cli/options.h"
 #include "attention/calibration.h"
 #include "base/error.h"
 #include "engine/online_calibration.h"
 #include "lab/crossover.h"
-#include "model/config_fields.h"
 
 namespace lowkey::cli {
 
@@ -17,13 +15,6 @@ fs::path calibration_beside(const fs::path& model) {
   fs::path file = fs::is_directory(model) ? model / "calibration.safetensors"
                                           : fs::path(model).replace_extension(".calibration.safetensors");
   return fs::exists(file) ? file : fs::path{};
-}
-
-std::string adapted_attention(const fs::path& model) {
-  const fs::path config = model / "config.json";
-  if (!fs::is_regular_file(config)) return "dense";
-  const std::string spec = ConfigFields(read_whole(config.string()), config.string()).word("lowkey_attention");
-  return spec.empty() ? "dense" : spec;
 }
 
 std::shared_ptr<const Calibration> open_calibration(const std::string& given, const fs::path& model_path,

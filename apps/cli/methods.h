@@ -17,10 +17,6 @@ namespace lowkey::cli {
 // there is none.
 std::filesystem::path calibration_beside(const std::filesystem::path& model);
 
-// The attention that the weights of a folder were adapted to, as python -m lowkey.adapt writes it into config.json; or
-// "dense". What is used where the user names no method.
-std::string adapted_attention(const std::filesystem::path& model);
-
 // Loads `file`, or without one what lies beside the model; null when there is neither. Throws as Calibration::load
 // does, and when the file was made for another model.
 std::shared_ptr<const Calibration> open_calibration(const std::string& file, const std::filesystem::path& model_path,

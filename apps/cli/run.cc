@@ -5,6 +5,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/adapted_attention.h"
 #include "apps/cli/chat.h"
 #include "apps/cli/embed.h"
 #include "apps/cli/methods.h"

@@ -214,7 +214,7 @@ TEST_P(AttentionPrefill, GivesTheLogarithmsOfTheSums) {
         double sum = 0;
         for (int d = 0; d < shape().dim; ++d)
           sum += std::abs(double{prompt.q[static_cast<size_t>(r * shape().dim + d)]} *
-                          ref::kv_value(kv.dtype, kv.token(head, i), d));
+                          ref::kv_value(kv, kv.token(head, i), d));
         products = std::max(products, sum * prompt.scale);
       }
       const auto at = static_cast<size_t>(r);

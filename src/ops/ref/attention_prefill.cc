@@ -16,7 +16,7 @@ float log2_sum(const KvPages& kv, int head, const float* q, float scale) noexcep
   std::vector<double> scores(static_cast<size_t>(kv.length));
   for (int64_t i = 0; i < kv.length; ++i) {
     double dot = 0;
-    for (int d = 0; d < kv.head_dim; ++d) dot += double{q[d]} * kv_value(kv.dtype, kv.token(head, i), d);
+    for (int d = 0; d < kv.head_dim; ++d) dot += double{q[d]} * kv_value(kv, kv.token(head, i), d);
     scores[static_cast<size_t>(i)] = dot * scale;
   }
   const double max = *std::max_element(scores.begin(), scores.end());
