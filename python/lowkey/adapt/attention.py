@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch.nn.attention.bias import causal_lower_right
 
 from .directions import Directions
+from .layers import heads
 from .svd import truncated_svd
 
 
@@ -27,6 +28,7 @@ class LayerInputs:
     plain: tuple  # k and v as [B, T, KH D], keys before RoPE
     rebuilt: Callable  # k and v like `plain` [B, n, KH D], position of the first -> like k and v
     metric: Callable  # of form=factor
+    linear: tuple  # of encoders: what makes q, k and v [B, T, H D] of x
     causal: bool
     training: bool
 
@@ -134,6 +136,8 @@ class PrincipalKeys(Form):
         sink = self.spec.sink
         first = max(begin, sink)
         rows = self.spec.directions(due - sink, self.layer.x.shape[2])
+        if self.spec.linear != "off":
+            return self._on_factor(rows)
         across = self._across(self.layer.x[:, first:due].detach().float(), rows)[:, None]  # U^T [B, 1, R, n]
         made = []
         for new, old in ((self.layer.k, self.k), (self.layer.v, self.v)):
@@ -148,7 +152,7 @@ class PrincipalKeys(Form):
         mass = x.new_ones(x.shape[:2])
         if self.inputs is not None:
             x, mass = torch.cat((self.inputs, x), 1), torch.cat((self.mass, mass), 1)
-        directions, spectrum = truncated_svd(x, rows)
+        directions, spectrum = truncated_svd(x, rows, self.inputs, turns=1)
         kept = spectrum > 0
         across = (directions @ x.mT) / torch.where(kept, spectrum, 1.0)[..., None]
         sums = (across * mass[:, None]).double().sum(-1)
@@ -160,6 +164,27 @@ class PrincipalKeys(Form):
             across, self.inputs = F.pad(across, (0, 0, 0, short)), F.pad(self.inputs, (0, 0, 0, short))
             self.mass = F.pad(self.mass, (0, short))
         return across
+
+    def _on_factor(self, rows):
+        """X = U X' before the projections: K' = X' Wk^T, V' = X' Wv^T, queries U (X' Wq^T)."""
+        layer = self.layer
+        x, scale, dim = layer.x, 1 / math.sqrt(layer.x.shape[1]), layer.q.shape[3]
+        directions, spectrum = truncated_svd(x.detach(), rows, turns=1)
+        kept = spectrum > 0
+        with torch.no_grad():
+            across = directions @ x.detach().mT / torch.where(kept, spectrum, 1.0)[..., None]  # U^T [B, R, n]
+            principal, sums = spectrum[..., None] * directions, across.sum(-1, keepdim=True)
+        # U^T x has the gradient; it is X' only where the directions are exact.
+        turned = across @ x
+        principal = turned + (principal - turned).detach()
+        made = []
+        for linear in layer.linear[1:]:
+            rest = 0 if linear.bias is None else (sums - 1) * linear.bias
+            rows_made = F.pad(scale * (linear(principal) + rest), (0, 0, 0, rows - principal.shape[1]))
+            made.append(heads(rows_made, dim))
+        self.k, self.v = made
+        if self.spec.queries_on_factor(x.shape[1], x.shape[2], directions.shape[1]):
+            layer.q = heads(layer.linear[0]((x @ directions.mT) @ directions), dim)
 
     def short(self):
         return self.k.to(self.layer.k.dtype), self.v.to(self.layer.v.dtype)

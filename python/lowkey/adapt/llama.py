@@ -96,7 +96,7 @@ class Attention(nn.Module):
         k, v = self.k_proj(x), self.v_proj(x)
         layer = LayerInputs(
             x, rotated(self.q_proj(x), 0), *rebuilt(k, v, 0), plain=(k, v), rebuilt=rebuilt,
-            metric=lambda kind: self.metric.get(kind, self.training), causal=True, training=self.training,
+            metric=lambda kind: self.metric.get(kind, self.training), linear=(), causal=True, training=self.training,
         )  # fmt: skip
         return self.o_proj(attend(spec, layer).transpose(1, 2).flatten(2))
 

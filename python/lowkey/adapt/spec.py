@@ -1,7 +1,7 @@
 """What `atp:form=...,r=...` says, read as the C++ engine reads it (src/attention/atp.cc)."""
 from dataclasses import dataclass
 
-KEYS = ("form", "r", "sink", "recent", "chunk", "min", "basis")
+KEYS = ("form", "r", "sink", "recent", "chunk", "min", "basis", "linear")
 FORMS = ("factor", "softmax", "linear")
 
 
@@ -17,6 +17,7 @@ class Atp:
     min: int
     causal: bool
     basis: str = "output"  # form=factor: what its directions hold most of; or "energy", of K and V themselves
+    linear: str = "off"  # form=softmax of encoders: linear layers on the factor; "on", or "auto": where it saves time
 
     def directions(self, tokens, width):
         """R of so many tokens in short form."""
@@ -29,6 +30,10 @@ class Atp:
             return 0 if length < self.min or length <= self.sink else length
         old = length - self.sink - self.recent
         return 0 if length < self.min or old < self.chunk else self.sink + old // self.chunk * self.chunk
+
+    def queries_on_factor(self, tokens, width, rank):
+        """As src/attention/atp_cost.h has it: where it saves a fifth of the operations."""
+        return self.linear == "on" or (self.linear == "auto" and rank / tokens + rank / width <= 0.8)
 
     def pieces(self, tokens):
         """(begin, end, due): runs of rows that see the same tokens in short form."""
@@ -69,7 +74,12 @@ def parse(text, causal):
     basis = settings.get("basis", "output")
     if basis not in ("output", "energy") or (form != "factor" and "basis" in settings):
         raise ValueError(f"--attention {text}: basis={basis}, must be output or energy, of form=factor")
-    return Atp(form=form, rank=rank, causal=causal, basis=basis, **counts)
+    linear = settings.get("linear", "auto")
+    possible = form == "softmax" and not causal and counts["sink"] == 0 and counts["min"] == 0
+    if linear not in ("auto", "on", "off") or (linear == "on" and not possible):
+        raise ValueError(f"--attention {text}: linear={linear}, must be auto, on or off; on: in encoders with "
+                         "form=softmax, sink=0 and min=0")
+    return Atp(form=form, rank=rank, causal=causal, basis=basis, linear=linear if possible else "off", **counts)
 
 
 def _amount(text, word):

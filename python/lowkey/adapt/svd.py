@@ -1,5 +1,5 @@
-"""Truncated SVD by block subspace iteration, as the C++ engine has it (src/linalg/truncated_svd.cc). Random rows to
-begin from are others than there; where the block spans all that there is, they are of no account.
+"""Truncated SVD by block subspace iteration, as the C++ engine has it (src/linalg/truncated_svd.cc), from the same
+rows: what is found is the same to rounding.
 
 Everything here is without gradient: a basis is data that the loss is not asked about. Its derivative has a pole
 wherever two singular values meet, and what training must learn (weights that do well with the basis that their inputs
@@ -9,7 +9,9 @@ import contextlib
 
 import torch
 
-OVERSAMPLE, TURNS, NOTHING = 8, 2, 1e-6
+from .sketch import signs
+
+OVERSAMPLE, NOTHING = 8, 1e-6
 
 
 @contextlib.contextmanager
@@ -25,7 +27,7 @@ def full_precision():
 
 @torch.no_grad()
 @full_precision()
-def truncated_svd(x, rank, start=None, ritz=True):
+def truncated_svd(x, rank, start=None, turns=2, ritz=True):
     """x [B, T, C] -> directions [B, R, C] with orthonormal rows, spectrum [B, R] descending. start: [B, N, C].
 
     Directions with singular values below 1e-6 of the largest are none: R is what the text of the batch has that has
@@ -34,7 +36,7 @@ def truncated_svd(x, rank, start=None, ritz=True):
     """
     x = x.float()
     span = orthonormal_rows(_first_rows(x, min(x.shape[1], x.shape[2], rank + OVERSAMPLE), start))
-    for _ in range(TURNS):
+    for _ in range(turns):
         span = orthonormal_rows((x @ span.mT).mT @ x)
     if not ritz:
         span = span[:, :rank]
@@ -51,20 +53,18 @@ def truncated_svd(x, rank, start=None, ritz=True):
 
 
 def _first_rows(x, rows, start):
-    """Those of `start` that are not zeros, and after them random mixtures of the rows of x; x where it has no more."""
+    """[B, rows, C]. Where they are as many as the rows or columns of x, they are what spans all of it."""
+    if rows == x.shape[2]:
+        return torch.eye(rows, device=x.device).expand(x.shape[0], rows, rows)
     if rows == x.shape[1]:
         return x
-    random = torch.Generator().manual_seed(1)
-    mixed = torch.randn(rows, x.shape[1], generator=random).to(x.device) @ x
-    if start is None:
-        return mixed
-    start = start[:, :rows]
-    padded = torch.cat((start, start.new_zeros(x.shape[0], rows - start.shape[1], x.shape[2])), 1)
-    return torch.where((padded != 0).any(-1, keepdim=True), padded, mixed)
+    given = [] if start is None else [start[:, :rows]]
+    left = rows - sum(part.shape[1] for part in given)
+    return torch.cat([*given, signs(left, x.shape[1]).to(x.device) @ x], 1) if left else given[0]
 
 
 def orthonormal_rows(rows):
-    """CholeskyQR in f64, twice. Rows that depend on those before them become arbitrary ones of no weight."""
+    """CholeskyQR in f64, twice. Rows that depend on those before become arbitrary ones of no weight; zeros stay."""
     for _ in range(2):
         exact = rows.double()
         products = exact @ exact.mT
