@@ -72,7 +72,8 @@ def main_text(bench):
 def study_text(bench):
     """A calibration from each text, tried on every text."""
     sources = {"train": bench.args.train, **bench.args.texts}
-    for name, source in sources.items():
+    for name in bench.args.sources or sources:
+        source = sources[name]
         made = bench.calibration(source, bench.args.tokens)
         for other, text in bench.args.texts.items():
             if name != other:  # not on what it was made from
@@ -81,7 +82,7 @@ def study_text(bench):
 
 def study_size(bench):
     """From a thousand tokens to a million."""
-    for tokens in (1024, 4096, 16_384, 65_536, 262_144, 1_048_576):
+    for tokens in bench.args.sizes:
         made = bench.calibration(bench.args.train, tokens, "--sample", 32768)
         yield from rows(bench.agreement(made, main_text(bench), [TOPK, *INDEXES, loki("bits:128")]), tokens=tokens)
 
@@ -113,7 +114,7 @@ def study_sinks(bench):
     """The first positions of a window, whose keys are unlike all others, counted or not."""
     for skip in (0, 4, 16, 64):
         made = bench.calibration(bench.args.train, bench.args.tokens, "--skip-first", skip)
-        yield from rows(bench.agreement(made, main_text(bench), [TOPK, *INDEXES]), skipped=skip)
+        yield from rows(bench.agreement(made, main_text(bench), [TOPK, *INDEXES, loki("bits:64"), loki("bits:128")]), skipped=skip)
 
 
 def study_group(bench):
@@ -149,6 +150,9 @@ def main():
     parser.add_argument("--texts", required=True, nargs="+", type=named, metavar="NAME=FILE",
                         help="what to try it on; all studies but `text` use the first")
     parser.add_argument("--only", nargs="*", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--sources", nargs="*", help="`text`: names to calibrate on, and `train`; default: all")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[1024, 4096, 16_384, 65_536, 262_144, 1_048_576],
+                        help="`size`: tokens")
     parser.add_argument("--tokens", type=int, default=131_072, help="of a calibration")
     parser.add_argument("--context", type=int, default=8192)
     parser.add_argument("--windows", type=int, default=4)

@@ -28,7 +28,7 @@ namespace fs = std::filesystem;
 struct Options {
   CommonOptions common;
   std::string text, out, json_file, max_loss = "0.5%", least = "bytes";
-  std::vector<std::string> candidates;
+  std::vector<std::string> candidates, uniform;
   TuneOptions tune;
 };
 
@@ -141,8 +141,9 @@ void run(Options& o) {
   const fs::path out = o.out.empty() ? source : fs::path(o.out);
   NewFile(out, "tune");  // a place that cannot be written to is refused now, not after the work
   const MethodInputs inputs{.shape = model->shape().attention, .calibration = calibration};
-  o.tune.candidates = o.candidates;
-  if (o.candidates.empty()) o.tune.candidates = default_candidates(inputs), o.tune.uniform = default_uniform(inputs);
+  const bool given_none = o.candidates.empty() && o.uniform.empty();
+  o.tune.candidates = o.candidates.empty() ? default_candidates(inputs) : o.candidates;
+  o.tune.uniform = given_none ? default_uniform(inputs) : o.uniform;
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   const std::vector<int32_t> stream = document_tokens(tokenizer, read_whole(o.text));
   Progress progress("tune", "windows x methods");
@@ -188,6 +189,9 @@ void add_tune(CLI::App& app) {
   add_calibration(*verb, options->common);
   verb->add_option("-o,--output", options->out, "where the calibration goes with the profile; default: the same file");
   verb->add_option("--candidate", options->candidates, "a method that layers may have, beside dense; several times");
+  verb->add_option(
+      "--uniform", options->uniform,
+      "one that all layers may have or none, to compare with; several times. Without both options: a grid");
   verb->add_option("--context", options->tune.windows.context, "tokens a window")->capture_default_str();
   verb->add_option("--windows", options->tune.windows.windows, "windows to tune on, and as many to check")
       ->capture_default_str();

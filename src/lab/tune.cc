@@ -224,27 +224,36 @@ std::vector<std::string> TuneResult::layers() const {
 
 namespace {
 
-std::vector<std::string> loki_specs(const MethodInputs& inputs, std::initializer_list<const char*> parts) {
+// Parts of the tokens, by the bytes of an index: those of 8 bytes a key (for heads of 128) and of 16.
+struct Grid {
+  std::vector<const char*> half, whole;
+};
+
+std::vector<std::string> loki_specs(const MethodInputs& inputs, const Grid& grid) {
   std::vector<std::string> specs;
   const int dim = inputs.shape.head_dim;
-  for (int bits : {dim / 2, dim}) {
+  const auto add = [&](int bits, const std::vector<const char*>& parts) {
     const bool fitted =
         inputs.calibration && inputs.calibration->find_codebooks(best_basis(bits, dim), bits) != nullptr;
     for (const char* k : parts) specs.push_back(fmt::format("loki:index={}:{},k={}", fitted ? "pq" : "bits", bits, k));
-  }
+  };
+  add(dim / 2, grid.half);
+  add(dim, grid.whole);
   return specs;
 }
 
 }  // namespace
 
 std::vector<std::string> default_candidates(const MethodInputs& inputs) {
-  std::vector<std::string> specs = loki_specs(inputs, {"1/4", "1/8", "1/16", "1/32", "1/64"});
+  std::vector<std::string> specs =
+      loki_specs(inputs, {.half = {"1/16", "1/32", "1/64"}, .whole = {"1/2", "1/4", "1/8", "1/16", "1/32"}});
   specs.insert(specs.begin(), "streaming:sink=4,recent=256");
   return specs;
 }
 
 std::vector<std::string> default_uniform(const MethodInputs& inputs) {
-  return loki_specs(inputs, {"3/8", "3/16", "5/32", "3/32", "3/64", "3/128"});
+  return loki_specs(inputs, {.half = {"1/4", "3/16", "1/8", "3/32", "3/64"},
+                             .whole = {"3/8", "3/16", "5/32", "3/32", "3/64", "1/64"}});
 }
 
 TuneResult tune(const Context& context, const Model& model, const MethodInputs& inputs, std::span<const int32_t> stream,

@@ -1,9 +1,8 @@
 // tune: which setting each layer should have, so that a step reads or takes least while perplexity rises by no more
 // than it may.
 //
-// 1. Every candidate is measured in all layers at once (what one setting for all costs and loses) and, on a third of
-// the
-//    windows, in each layer alone with the others dense (how sensitive that layer is): agreement.h.
+// 1. Every candidate is measured in all layers at once (what one setting for all costs and loses) and, on a
+//    third of the windows, in each layer alone with the others dense (how sensitive that layer is): agreement.h.
 // 2. For several bounds on the sum of the layers' KL, choose_layers.h picks the cheapest candidates; each such profile
 //    is measured as a whole, and the cheapest whose loss is small enough, confidence interval and all, is taken.
 // 3. It is measured again on windows that had no part in this, beside the best setting for all layers.
@@ -51,8 +50,8 @@ struct TuneResult {
   std::vector<std::string> layers() const;  // [L] the specs found
 };
 
-// 8 and 16 bytes a key (codebooks where the calibration has them), a quarter to a sixty-fourth of the tokens, and the
-// first and last tokens alone.
+// Indexes of half a bit and of one bit a coordinate (codebooks where the calibration has them), half to a sixty-fourth
+// of the tokens, and the first and last tokens alone.
 std::vector<std::string> default_candidates(const MethodInputs&);
 // The same indexes with the parts of the tokens that lie between.
 std::vector<std::string> default_uniform(const MethodInputs&);

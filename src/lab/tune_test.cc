@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/error.h"
 #include "tests/tiny_llama.h"
 
@@ -60,6 +62,16 @@ TEST(Tune, ForTimeThatOfLayersAddsUp) {
     for (int c : t.layers) sum += r.uniform[static_cast<size_t>(c)].seconds / 2;
     EXPECT_NEAR(t.measured.seconds, sum, 1e-12 * sum);
   }
+}
+
+TEST(Tune, ByDefaultTheGridForAllLayersIsTheFinerOne) {
+  const MethodInputs inputs{.shape = tiny_model().shape().attention, .calibration = nullptr};
+  const std::vector<std::string> layers = default_candidates(inputs), more = default_uniform(inputs);
+  std::set<std::string> all(layers.begin(), layers.end());
+  all.insert(more.begin(), more.end());
+  EXPECT_EQ(all.size(), layers.size() + more.size());  // nothing is measured twice
+  EXPECT_GT(more.size(), layers.size());
+  for (const std::string& spec : all) EXPECT_NO_THROW(parse_attention_spec(spec)) << spec;
 }
 
 TEST(Tune, WrongOptionsAreRefused) {
