@@ -1,14 +1,14 @@
 # One command each: every target first installs what is missing (Debian packages), then builds what it
 # needs in build/release, then does its job. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help packages configure build demo test bench sanitize fuzz check format clean
+.PHONY: help packages configure build demo test test-python bench sanitize fuzz check format clean
 
 BUILD := build/release
 FUZZ_SECONDS ?= 60
 
 help:  ## this list
 	@echo "lowkey: LLM inference that reads only the keys that matter. Say"
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1|\2/p' Makefile | awk -F"|" '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' Makefile | awk -F"|" '{printf "%-16s %s\n", $$1, $$2}'
 
 packages:
 	@tools/install_packages.sh build
@@ -25,6 +25,11 @@ demo: configure  ## hide two codes in a book of 16,000 tokens and ask for them
 
 test: build  ## every test, then again without AMX, without AVX-512, without AVX2
 	@tools/test.sh $(BUILD)
+
+test-python: configure  ## the tests of python/, in a virtual environment with PyTorch (PYTHON=... names another)
+	@tools/install_packages.sh python
+	cmake --build --preset release --target lowkey print_logits
+	@tools/test_python.sh $(BUILD)
 
 bench: build  ## timings on this machine, written to bench/results
 	@tools/install_packages.sh bench

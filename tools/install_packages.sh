@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a job needs and this machine lacks; does nothing when all are there.
-# Usage: tools/install_packages.sh GROUP...     GROUP: build | bench | fuzz | check
+# Usage: tools/install_packages.sh GROUP...     GROUP: build | bench | fuzz | check | python
 set -euo pipefail
 
 build="g++ cmake ninja-build pkg-config ccache libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
@@ -8,12 +8,13 @@ build="g++ cmake ninja-build pkg-config ccache libeigen3-dev libhwy-dev nlohmann
 bench="git python3"
 fuzz="clang-19 libclang-rt-19-dev"  # clang's sanitizers
 check="clang-format-19 git python3"
+python="python3-venv"
 
 wanted=()
 for group in "$@"; do
   case $group in
-    build | bench | fuzz | check) read -r -d '' -a names <<<"${!group}" || true ;;
-    *) echo "install_packages: '$group', must be build, bench, fuzz or check" >&2; exit 2 ;;
+    build | bench | fuzz | check | python) read -r -d '' -a names <<<"${!group}" || true ;;
+    *) echo "install_packages: '$group', must be build, bench, fuzz, check or python" >&2; exit 2 ;;
   esac
   wanted+=("${names[@]}")
 done

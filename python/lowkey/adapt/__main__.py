@@ -1,5 +1,4 @@
-"""python -m lowkey.adapt: see HELP."""
-import argparse
+"""python -m lowkey.adapt: what options.HELP says."""
 import json
 import pathlib
 import sys
@@ -7,106 +6,45 @@ import sys
 import torch
 
 from . import data, evaluate, folder
+from .options import parse_options
 from .spec import parse
 from .train import SentenceTask, TextTask, Trainer
 
-HELP = """Teaches a model to live with low-rank attention (ATP), and writes a folder that lowkey runs with it.
-
-A Llama-family model learns from a text: to say what it would say with dense attention (--loss distil), or what the
-text says (--loss text). An encoder (BERT) learns from sentences with labels: sentence<TAB>label as SST-2 has them, or
-the rows of MRPC.
-
-  python -m lowkey.adapt train MODEL --text books.txt --attention atp:form=factor,r=1/4 --steps 500 -o ADAPTED
-  lowkey run ADAPTED -p "The island"          # config.json says which attention it was adapted to
-
-  python -m lowkey.adapt train MINILM --sentences train.tsv --test test.tsv --attention atp:form=softmax,r=1/4 -o OUT
-  lowkey run OUT -p "a charming journey"      # prints the class
-
-  python -m lowkey.adapt eval ADAPTED --text unseen.txt --length 8192
-
-Ctrl-C loses nothing: the same command with --resume goes on."""
-
-ABOUT_TRAIN = "Without --lora 0, only low-rank changes of matrices and the gains of norms are trained; they are merged."
-
 
 def main(arguments=None):
-    options = _options().parse_args(arguments)
+    options = parse_options(arguments)
     try:
-        return options.run(options)
-    except (ValueError, FileNotFoundError) as error:
+        return {"train": train, "merge": merge, "eval": evaluate_model}[options.verb](options)
+    except (ValueError, OSError) as error:
         print(f"lowkey.adapt: {error}", file=sys.stderr)
         return 2
-
-
-def _options():
-    top = argparse.ArgumentParser(
-        prog="python -m lowkey.adapt", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    verbs = top.add_subparsers(required=True, metavar="VERB")
-    add = verbs.add_parser("train", help="adapt a model", description=ABOUT_TRAIN)
-    _add_model(add)
-    _add_data(add)
-    add.add_argument("-o", "--out", required=True, help="the folder to write")
-    add.add_argument("--adapter", action="store_true", help="write what changed only, OUT/adapter.safetensors (merge)")
-    add.add_argument("--attention-after", metavar="SPEC", help="what config.json says, if not the --attention trained")
-    add.add_argument("--loss", choices=("distil", "text"), default="distil", help="text models: towards what")
-    add.add_argument("--codes", type=float, default=0.16, help="share of windows with hidden codes (default 0.16)")
-    add.add_argument("--lora", type=int, default=32, help="rank of what is learned; 0: all weights (default 32)")
-    add.add_argument("--steps", type=int, help="default: 500, or 3 epochs of sentences")
-    add.add_argument("--minutes", type=float, help="end by then, however many steps that is")
-    add.add_argument("--batch", type=int, help="windows or sentences a step (default 8, 64)")
-    add.add_argument("--rate", type=float, help="learning rate (default 5e-4; all weights 1e-4)")
-    add.add_argument("--seed", type=int, default=1)
-    add.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt, if it is there")
-    add.add_argument("--save-every", type=float, default=60.0, metavar="SECONDS", help="checkpoints (default 60)")
-    add.set_defaults(run=train)
-
-    merge_verb = verbs.add_parser("merge", help="put an adapter into a model")
-    merge_verb.add_argument("model", metavar="MODEL", help="the folder it was trained from")
-    merge_verb.add_argument("adapter", metavar="ADAPTER", help="adapter.safetensors")
-    merge_verb.add_argument("-o", "--out", required=True)
-    merge_verb.set_defaults(run=merge)
-
-    eval_verb = verbs.add_parser("eval", help="perplexity and codes found, or accuracy, here in PyTorch")
-    _add_model(eval_verb)
-    _add_data(eval_verb)
-    eval_verb.add_argument("--adapter", help="put this in first")
-    eval_verb.set_defaults(run=evaluate_model)
-    return top
-
-
-def _add_model(verb):
-    verb.add_argument("model", metavar="MODEL", help="a Hugging Face folder: Llama or BERT family")
-    verb.add_argument("--attention", metavar="SPEC", help="as of lowkey: atp:form=softmax|linear|factor,r=1/4; dense")
-    verb.add_argument("--device", default="auto", help="auto, cuda or cpu")
-
-
-def _add_data(verb):
-    verb.add_argument("--text", help="a text, its documents divided by NUL bytes; also .bz2, and .npy of tokens")
-    verb.add_argument("--sentences", help="TSV of sentences and labels")
-    verb.add_argument("--labels", help="names of classes, separated by commas, in the order of their sorted labels")
-    verb.add_argument("--test", action="append", default=[], help="what to measure on in the end; several times")
-    verb.add_argument("--length", type=int, default=2048, help="tokens a window (default 2048); sentences: at most 128")
-    verb.add_argument("--test-lengths", help="of --test texts, separated by commas (default: --length)")
-    verb.add_argument("--windows", type=int, default=8, help="windows of each --test text, evenly spaced (default 8)")
-    verb.add_argument("--needles", type=int, default=0, help="documents with a hidden code in the end (default 0)")
+    except torch.OutOfMemoryError:
+        print("lowkey.adapt: the device's memory is full: a smaller --batch or --length needs less", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was trained is in the checkpoint: the same command with --resume", file=sys.stderr)
+        return 130
 
 
 def _open(options, labels=None):
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch finds no GPU here")
     model = folder.load(options.model, labels)
     text = options.attention or model.config.get(folder.ATTENTION_KEY, "dense")
     spec = parse(text, model.causal)
-    if model.causal != bool(options.text):
-        raise ValueError("a Llama-family model needs --text, an encoder --sentences")
+    if model.causal != bool(options.text) or model.causal == bool(options.sentences):
+        raise ValueError(f"{options.model}: a Llama-family model needs --text, an encoder --sentences")
     if device == "cuda" and model.causal:
         model.model.compute = torch.bfloat16
     return model.to(device), spec, text, device
 
 
 def train(options):
+    _refuse_same(options)
+    out = pathlib.Path(options.out)
     torch.manual_seed(options.seed)
     torch.backends.cuda.matmul.allow_tf32 = True
     tokenizer = data.open_tokenizer(options.model)
@@ -123,12 +61,13 @@ def train(options):
         task = TextTask(model, spec, windows, options.batch or 8, options.loss == "distil")
         steps = options.steps or (None if options.minutes else 500)
     _choose_parameters(model, options.lora)
-    out = pathlib.Path(options.out)
     trainer = Trainer(
         model, task, device, seed=options.seed, rate=options.rate or (5e-4 if options.lora else 1e-4), steps=steps,
         seconds=60 * options.minutes if options.minutes else None, file=out / "checkpoint.pt", every=options.save_every,
     )
-    if options.resume and trainer.file.exists():
+    if trainer.file.exists():
+        if not options.resume:
+            raise ValueError(f"{trainer.file} is of a training that was interrupted: say --resume, or remove it")
         trainer.resume()
     if not trainer.run():
         print(f"interrupted after {trainer.step} steps; the same command with --resume goes on", file=sys.stderr)
@@ -136,16 +75,24 @@ def train(options):
     facts = {"attention": text, "trained": options.attention, "seed": options.seed, "steps": trainer.step,
              "seconds": round(trainer.elapsed, 1), "losses": trainer.losses}  # fmt: skip
     if options.adapter:
-        folder.save_adapter(model, out / "adapter.safetensors", {"attention": text})
+        names = _names(options, sentences)
+        facts_inside = {"attention": text, **({"labels": json.dumps(names)} if names else {})}
+        folder.save_adapter(model, out / "adapter.safetensors", facts_inside)
     facts.update(_measure(options, model, parse(text, model.causal), tokenizer, device, sentences and sentences.labels))
     if not options.adapter:
         for layer in model.adaptable().values():
             layer.merge_lora()
-        folder.save(model, options.model, out, text, _names(options, sentences))
+        folder.save(model, options.model, out, text, _names(options, sentences), options.dtype)
     (out / "adapt.json").write_text(json.dumps(facts, indent=1) + "\n")
     trainer.file.unlink()
     print(json.dumps({k: v for k, v in facts.items() if k != "losses"}))
     return 0
+
+
+def _refuse_same(options):
+    out = pathlib.Path(options.out)
+    if out.exists() and out.samefile(options.model):
+        raise ValueError(f"--out {out}: is MODEL itself, must be another folder")
 
 
 def _choose_parameters(model, rank):
@@ -163,20 +110,16 @@ def _choose_parameters(model, rank):
 
 
 def merge(options):
-    from safetensors import safe_open
-
-    with safe_open(options.adapter, "pt") as file:
-        attention = (file.metadata() or {}).get("attention", "dense")
-        labels = file.keys()
-    config = folder.read_config(options.model)
-    names = None
-    if "classifier.weight" in labels:
-        names = list(config.get("id2label", {"0": "0", "1": "1"}).values())
+    _refuse_same(options)
+    facts, names = folder.adapter_facts(options.adapter), None
+    attention = facts.get("attention", "dense")
+    if "labels" in facts:
+        names = json.loads(facts["labels"])
     model = folder.load(options.model, names)
     folder.add_adapter(model, options.adapter)
     for layer in model.adaptable().values():
         layer.merge_lora()
-    folder.save(model, options.model, options.out, attention, names)
+    folder.save(model, options.model, options.out, attention, names, options.dtype)
     return 0
 
 

@@ -2,6 +2,7 @@
 import bz2
 import pathlib
 import random
+import sys
 
 import numpy as np
 import torch
@@ -16,7 +17,13 @@ NOUNS = (
 
 
 def open_tokenizer(folder):
-    return Tokenizer.from_file(str(pathlib.Path(folder) / "tokenizer.json"))
+    file = pathlib.Path(folder) / "tokenizer.json"
+    if not file.is_file():
+        raise ValueError(f"{folder}: no tokenizer.json in it")
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library has no type of its own
+        raise ValueError(f"{file}: {error}") from None
 
 
 def text_ids(file, tokenizer, config):
@@ -25,13 +32,20 @@ def text_ids(file, tokenizer, config):
     file = pathlib.Path(file)
     if file.suffix == ".npy":
         return np.load(file, mmap_mode="r")
-    raw = bz2.decompress(file.read_bytes()) if file.suffix == ".bz2" else file.read_bytes()
+    try:
+        raw = bz2.decompress(file.read_bytes()) if file.suffix == ".bz2" else file.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: cannot be read: {error}") from None
     ids, begin, end = [], _first(config.get("bos_token_id")), _first(config.get("eos_token_id"))
     documents = [d for d in raw.decode("utf-8", errors="replace").split("\0") if d.strip()]
     for i in range(0, len(documents), 64):
         for encoded in tokenizer.encode_batch(documents[i : i + 64], add_special_tokens=False):
             ids.append(np.array(begin + encoded.ids + end, dtype=np.int32))
-    return np.concatenate(ids)
+    if not ids:
+        raise ValueError(f"{file}: no text in it")
+    ids = np.concatenate(ids)
+    print(f"{file}: {len(ids)} tokens", file=sys.stderr)
+    return ids
 
 
 def _first(token):
@@ -145,8 +159,13 @@ class Sentences:
 
 def _read_tsv(file):
     """[(sentence, ...)], [label]"""
-    lines = pathlib.Path(file).read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = pathlib.Path(file).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: cannot be read: {error}") from None
     rows = [line.split("\t") for line in lines if line.strip()]
+    if not rows:
+        raise ValueError(f"{file}: no rows in it")
     pairs = len(rows[0]) >= 5
     if rows[0][0] in ("sentence", "Quality"):
         rows = rows[1:]

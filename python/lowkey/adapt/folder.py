@@ -4,17 +4,32 @@ import pathlib
 import shutil
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from .bert import Bert
 from .llama import Llama
 
 ATTENTION_KEY = "lowkey_attention"  # in config.json: what the C++ engine uses when the user names no method
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 NOT_COPIED = (".safetensors", ".bin", ".onnx", ".gguf", ".h5", ".ot", ".msgpack")
 
 
 def read_config(folder):
-    return json.loads((pathlib.Path(folder) / "config.json").read_text())
+    file = pathlib.Path(folder) / "config.json"
+    if not file.is_file():
+        raise ValueError(f"{folder}: no config.json in it, must be a Hugging Face folder")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: no JSON: {error}") from None
+
+
+def read_tensors(file):
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file}: no safetensors file: {error}") from None
 
 
 def load(folder, labels=None):
@@ -23,9 +38,9 @@ def load(folder, labels=None):
     tensors = {}
     for file in sorted(folder.glob("*.safetensors")):
         if not file.name.endswith("calibration.safetensors"):
-            tensors.update(load_file(file))
+            tensors.update(read_tensors(file))
     if not tensors:
-        raise FileNotFoundError(f"{folder}: no .safetensors file")
+        raise ValueError(f"{folder}: no .safetensors file in it")
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     kind = config.get("model_type")
     if kind == "llama":
@@ -61,8 +76,9 @@ def _fill(model, tensors, may_miss, folder):
     model.load_state_dict({name: t for name, t in tensors.items() if name in wanted}, strict=False)
 
 
-def save(model, source, out, attention, labels=None):
-    """Writes the model as a folder like `source`: its files, with other weights and settings. LoRA must be merged."""
+def save(model, source, out, attention, labels=None, kind=None):
+    """Writes the model as a folder like `source`: its files, with other weights and settings. LoRA must be merged.
+    kind: of DTYPES, or None for that of the source."""
     source, out = pathlib.Path(source), pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
@@ -79,9 +95,11 @@ def save(model, source, out, attention, labels=None):
         config["architectures"] = ["BertForSequenceClassification"]
         config["id2label"] = {str(i): label for i, label in enumerate(labels)}
         config["label2id"] = {label: i for i, label in enumerate(labels)}
-    kind = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.get("torch_dtype", config.get("dtype")))
-    kind = kind or torch.float32
-    tensors = {name: t.detach().to("cpu", kind).contiguous() for name, t in model.state_dict().items()}
+    key = "dtype" if "dtype" in config else "torch_dtype"
+    kind = kind or config.get(key, "float32")
+    config[key] = kind
+    exact = DTYPES.get(kind, torch.float32)
+    tensors = {name: t.detach().to("cpu", exact).contiguous() for name, t in model.state_dict().items()}
     _write(out / "model.safetensors", lambda file: save_file(tensors, file, metadata={"format": "pt"}))
     _write(out / "config.json", lambda file: file.write_text(json.dumps(config, indent=2) + "\n"))
 
@@ -94,16 +112,26 @@ def save_adapter(model, file, facts):
     _write(pathlib.Path(file), lambda f: save_file(tensors, f, metadata={k: str(v) for k, v in facts.items()}))
 
 
+def adapter_facts(file):
+    try:
+        with safe_open(file, "pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file}: no safetensors file: {error}") from None
+
+
 def add_adapter(model, file):
     """Puts an adapter's parameters in; merge_lora() of the layers makes them plain weights."""
-    tensors = load_file(file)
-    layers = dict(model.named_modules())
+    tensors = read_tensors(file)
+    layers = model.adaptable()
     for name, tensor in tensors.items():
-        if name.endswith(".lora_a"):
+        if name.endswith(".lora_a") and name.removesuffix(".lora_a") in layers:
             layers[name.removesuffix(".lora_a")].add_lora(tensor.shape[0])
-    unknown = model.load_state_dict({n: t.float() for n, t in tensors.items()}, strict=False).unexpected_keys
-    if unknown:
-        raise ValueError(f"{file}: {unknown[0]} is no parameter of this model")
+    wanted = model.state_dict()
+    for name, tensor in tensors.items():
+        if name not in wanted or wanted[name].shape != tensor.shape:
+            raise ValueError(f"{file}: {name} {list(tensor.shape)} is no parameter of this model")
+    model.load_state_dict({n: t.float() for n, t in tensors.items()}, strict=False)
 
 
 def _write(path, write):

@@ -1,4 +1,5 @@
 """What `atp:form=...,r=...` says, read as the C++ engine reads it (src/attention/atp.cc)."""
+import fractions
 from dataclasses import dataclass
 
 KEYS = ("form", "r", "sink", "recent", "chunk", "min", "basis", "linear")
@@ -68,9 +69,11 @@ def parse(text, causal):
     rank = None if form == "linear" else _amount(text, settings.get("r", "1/4"))
     counts = {"sink": 4 if causal else 0, "recent": 64, "chunk": 256, "min": 1024 if causal else 0}
     for key in counts:
-        counts[key] = int(settings.get(key, counts[key]))
-    if counts["sink"] < 0 or counts["recent"] < 1 or counts["chunk"] < 1:
-        raise ValueError(f"--attention {text}: sink, recent and chunk must be at least 0, 1 and 1")
+        word = settings.get(key, str(counts[key]))
+        least = 1 if key in ("recent", "chunk") else 0
+        if not word.isdecimal() or int(word) < least:
+            raise ValueError(f"--attention {text}: {key}={word}, must be a whole number of at least {least}")
+        counts[key] = int(word)
     basis = settings.get("basis", "output")
     if basis not in ("output", "energy") or (form != "factor" and "basis" in settings):
         raise ValueError(f"--attention {text}: basis={basis}, must be output or energy, of form=factor")
@@ -87,15 +90,12 @@ def _amount(text, word):
         return 1.0
     if word.endswith("e") or word == "entropy":
         raise ValueError(f"--attention {text}: r={word} grows with the text; training needs a part (1/4) or a count")
-    if "/" in word:
-        above, below = word.split("/")
-        share = int(above) / int(below)
-    elif "." in word:
-        share = float(word)
-    else:
-        if int(word) < 1:
-            raise ValueError(f"--attention {text}: r={word}, must be at least 1")
+    if word.isdecimal() and int(word) > 0:
         return int(word)
+    try:
+        share = float(fractions.Fraction(word)) if "/" in word or "." in word else 0
+    except (ValueError, ZeroDivisionError):
+        share = 0
     if not 0 < share <= 1:
-        raise ValueError(f"--attention {text}: r={word}, must be above 0 and at most 1")
+        raise ValueError(f"--attention {text}: r={word}, must be a part above 0 and at most 1 (1/4), or a count")
     return share

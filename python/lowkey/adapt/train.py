@@ -2,6 +2,7 @@
 import copy
 import math
 import pathlib
+import pickle
 import signal
 import sys
 import time
@@ -88,7 +89,12 @@ class Trainer:
         self.step, self.elapsed, self.losses = 0, 0.0, []
 
     def resume(self):
-        state = torch.load(self.file, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(self.file, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError):
+            raise ValueError(f"{self.file}: no checkpoint of a training, or cut off: must be removed") from None
+        if [p.shape for p in state["parameters"]] != [p.shape for p in self.parameters]:
+            raise ValueError(f"{self.file}: of other parameters, must be resumed with the options that it began with")
         with torch.no_grad():
             for p, saved in zip(self.parameters, state["parameters"], strict=True):
                 p.copy_(saved)
