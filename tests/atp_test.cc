@@ -9,6 +9,7 @@
 #include "attention/spec.h"
 #include "base/error.h"
 #include "engine/online_calibration.h"
+#include "formats/safetensors.h"
 #include "tests/tiny_llama.h"
 
 namespace lowkey {
@@ -232,6 +233,31 @@ TEST(Atp, FactorThatSavesNoRowsIsDense) {
 }
 
 // The index over the factor: at each end of its range it is one of the two, or dense.
+// A model says here what it says in PyTorch, where it is trained (python/lowkey/adapt): logits from a fixture that
+// tools/make_atp_fixture.py wrote. python/tests has more of this, with PyTorch at hand.
+TEST(Atp, LogitsAreThoseOfPyTorch) {
+  const Safetensors fixture =
+      Safetensors::open(std::filesystem::path(LOWKEY_SOURCE_DIR) / "tests/data" / "tiny-llama3.atp.safetensors");
+  const View ids = *fixture.find("ids");
+  const std::span<const int32_t> tokens(static_cast<const int32_t*>(ids.data), static_cast<size_t>(ids.elements()));
+  for (const char* form :
+       {"factor,r=1/2", "factor,r=1/8", "factor,r=1/4,basis=energy", "softmax,r=1/4", "softmax,r=1/8", "linear"}) {
+    const std::string spec = fmt::format("atp:form={},sink=4,recent=16,chunk=32,min=0", form);
+    const View expected = *fixture.find(spec);
+    Reader reader(spec);
+    const std::vector<float> logits = reader.read(reader.open(), tokens, tokens.size());
+    const auto [least, most] = std::minmax_element(expected.f32(), expected.f32() + expected.elements());
+    // Both sides round products of up to 256 terms in f32, and each of eight chunks builds on those before.
+    const double tolerance = std::ldexp(256 * 8, -24) * (*most - *least);
+    for (int64_t i = 0; const int64_t row : {60, 180, 299}) {
+      const float* found = logits.data() + row * expected.columns();
+      for (int64_t v = 0; v < expected.columns(); ++v)
+        ASSERT_NEAR(found[v], expected.f32_row(i)[v], tolerance) << form << " row " << row;
+      ++i;
+    }
+  }
+}
+
 TEST(LokiAtp, LimitsAreItsParts) {
   const std::vector<int32_t> tokens = random_tokens(300, 1);
   const std::string loki = "loki:index=bits:64,sink=4,recent=8,min=60,prefill=all,k=";
