@@ -46,6 +46,7 @@ class Atp : public Method {
   bool bidirectional() const noexcept final { return true; }
 
   int64_t kept(const StepEnd& end) const noexcept final { return rows(end.seen, due(end.seen)); }
+  bool steps_matter() const noexcept final { return false; }
   bool replays() const noexcept final { return false; }  // what is short is no longer in the cache
   bool rows_are_tokens() const noexcept final { return false; }
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;

@@ -21,6 +21,7 @@ class LokiAtp final : public Method {
 
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
   int64_t kept(const StepEnd& end) const noexcept override { return factor_->kept(end); }
+  bool steps_matter() const noexcept override { return false; }
   bool replays() const noexcept override { return false; }
   bool rows_are_tokens() const noexcept override { return false; }
   void project(const LayerStep& step, View x, const Qkv& qkv) const override { factor_->project(step, x, qkv); }

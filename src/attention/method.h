@@ -107,11 +107,14 @@ class Method {
   // How many rows of a sequence remain after a step; the method has moved those that it wants to keep to the front by
   // then, in every layer. Default: all.
   virtual int64_t kept(const StepEnd& end) const noexcept { return end.length; }
-  // Whether decoding makes it drop rows at all. Then a step cannot be repeated, and rows are judged one step each.
+  // Whether decoding makes it drop rows at all. Then a step cannot be repeated.
   bool evicts() const noexcept {
     constexpr int64_t kMany = int64_t{1} << 40;
     return kept({.length = kMany, .seen = kMany, .count = 1}) < kMany;
   }
+
+  // Whether what a row reads depends on the steps in which its text comes. Then rows are judged one step each.
+  virtual bool steps_matter() const noexcept { return evicts(); }
 
   // Whether K, V and side data of a sequence follow from its keys and values alone, so that append() may write the same
   // tokens again from a copy of them. False when they remember what queries read.

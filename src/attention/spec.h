@@ -25,7 +25,7 @@ struct AttentionSpec {
 AttentionSpec parse_attention_spec(std::string_view text);
 
 // The same, but with every row of a prompt selecting for itself (prefill=all), where the method can: how the papers
-// evaluate. A method that evicts stays as it is: whoever judges it feeds one token at a time (Method::evicts).
+// evaluate. A method that evicts stays as it is: whoever judges it feeds one token at a time (Method::steps_matter).
 AttentionSpec with_every_row(AttentionSpec);
 
 // Whether the method has such a setting.

@@ -94,7 +94,7 @@ class WindowReader {
   void run(const Method& keeps, const Method& method, const std::function<void(size_t, size_t)>& after_chunk) {
     Branch branch = prefix_.fork(keeps, options_.scored);
     const std::span<const int32_t> tokens = window_.subspan(prefix_tokens(), static_cast<size_t>(options_.scored));
-    const size_t chunk = method.evicts() ? 1 : static_cast<size_t>(options_.chunk);
+    const size_t chunk = method.steps_matter() ? 1 : static_cast<size_t>(options_.chunk);
     for (size_t begin = 0; begin < tokens.size();) {
       const size_t count = std::min(chunk, tokens.size() - begin);
       advance(context_, model_, method, branch, tokens.subspan(begin, count),

@@ -62,8 +62,10 @@ void Observer::count(const LayerStep& step, const Selection& selection) const {
   const auto heads = static_cast<size_t>(step.shape.kv_heads);
   const size_t lists = selection.tokens.size() / std::max<size_t>(rows.size() * heads, 1);  // of a KV head; 0: none
   for (size_t pair = 0; pair < rows.size() * heads; ++pair) {
-    const int64_t length = rows[pair / heads].length;
-    out_.cached += inner_.rows_are_tokens() ? length : step.positions[pair / heads] + 1;
+    int64_t length = rows[pair / heads].length;
+    const int64_t seen = step.positions[pair / heads] + int64_t{1};
+    out_.cached += inner_.rows_are_tokens() ? length : seen;
+    if (!inner_.rows_are_tokens()) length = inner_.kept({.length = length, .seen = seen, .count = 1});
     if (lists == 0) out_.read += length;
     for (size_t l = 0; l < lists; ++l) out_.read += selection.tokens[pair * lists + l].count;
   }

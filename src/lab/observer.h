@@ -63,6 +63,7 @@ class Observer final : public Method {
 
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
   int64_t kept(const StepEnd& end) const noexcept override { return inner_.kept(end); }
+  bool steps_matter() const noexcept override { return inner_.steps_matter(); }
   bool replays() const noexcept override { return inner_.replays(); }
   bool rows_are_tokens() const noexcept override { return inner_.rows_are_tokens(); }
   void to_cache_space(const LayerStep& step, View q) const override { inner_.to_cache_space(step, q); }

@@ -18,7 +18,7 @@ class WindowScorer {
       : context_(context),
         model_(model),
         method_(method),
-        chunk_(method.evicts() ? 1 : options.chunk),
+        chunk_(method.steps_matter() ? 1 : options.chunk),
         cache_(kv_shape(model.shape(), method, options.kv_type, options.context)),
         sequence_(cache_.open()),
         logits_(static_cast<size_t>(options.chunk) * static_cast<size_t>(model.shape().vocabulary)),

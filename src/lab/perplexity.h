@@ -6,7 +6,7 @@
 // floor(i * windows / M). Scored are the last `stride` tokens of a window, given those before them in it; of the window
 // at the start of the stream, and of windows that do not overlap, every token but the first.
 // Windows are read in chunks, as prompts are: of a method that reads prompts whole nothing is seen (with_every_row).
-// With a method that evicts they are read a token at a time.
+// With a method to which steps matter they are read a token at a time.
 #pragma once
 
 #include <cstdint>

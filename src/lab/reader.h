@@ -1,6 +1,6 @@
 // Reader: one method reading on from what a branch holds (replay.h): what it expects to come, and what it says. As in
-// decoding, where the method lets it: every row of a prompt selects for itself (with_every_row), and a method that
-// evicts reads a token at a time.
+// decoding, where the method lets it: every row of a prompt selects for itself (with_every_row), and a method
+// to which steps matter reads a token at a time.
 #pragma once
 
 #include <functional>
@@ -17,7 +17,7 @@ class Reader {
  public:
   // chunk: tokens a step, >= 1. Keeps references.
   Reader(const Context& context, const Model& model, const Method& method, int chunk)
-      : context_(context), model_(model), method_(method), chunk_(method.evicts() ? 1 : chunk) {}
+      : context_(context), model_(model), method_(method), chunk_(method.steps_matter() ? 1 : chunk) {}
 
   // The logits [V] after the last of the tokens, at least one.
   std::vector<float> read(Branch&, std::span<const int32_t> tokens) const;
