@@ -1,11 +1,10 @@
 #include "lab/input_spectra.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "attention/dense.h"
 #include "base/error.h"
-#include "linalg/basis.h"
+#include "linalg/spectrum.h"
 #include "ops/matmul.h"
 #include "ops/transpose.h"
 
@@ -55,9 +54,8 @@ class InputRecorder final : public Method {
     std::vector<double> products;  // [C, C]
   };
   static std::vector<double> roots(const std::vector<double>& products, int64_t tokens) {
-    std::vector<double> values = pca(products).spectrum;
+    std::vector<double> values = singular_values(products);
     values.resize(std::min(values.size(), static_cast<size_t>(tokens)));
-    for (double& x : values) x = std::sqrt(x);
     return values;
   }
 

@@ -11,6 +11,8 @@ namespace lowkey {
 
 // The singular values of x [T, C] f32 without vectors, min(T, C) of them, in f64. Throws kInvalidArgument (shape, NaN).
 std::vector<double> singular_values(View x);
+// The same from products: x^T x, [C, C]. Throws kInvalidArgument (no square, NaN).
+std::vector<double> singular_values(std::span<const double> products);
 
 // ATP's measure, mu = -log2 sum_j (s_j / sum s)^2: 0 for one direction, log2 n for n equal ones. 0 for zeros.
 double svd_entropy(std::span<const double> singular_values);

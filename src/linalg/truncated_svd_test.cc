@@ -166,6 +166,16 @@ TEST(TruncatedSvd, ExactFindsTheSpectrum) {
     EXPECT_NEAR(f.spectrum[j], s[j], 4 * kEps * s[0]) << j;
     EXPECT_NEAR(values[j], s[j], 4 * kEps * s[0]) << j;
   }
+  std::vector<double> products(kColumns * kColumns, 0.0);
+  for (size_t t = 0; t < kRows; ++t)
+    for (size_t i = 0; i < kColumns; ++i)
+      for (size_t j = 0; j < kColumns; ++j)
+        products[i * kColumns + j] += double{x[t * kColumns + i]} * x[t * kColumns + j];
+  const std::vector<double> same = singular_values(products);
+  for (size_t j = 0; j < static_cast<size_t>(f.rank); ++j) EXPECT_NEAR(same[j], values[j], 4 * kEps * s[0]) << j;
+  products[5] = std::nan("");
+  EXPECT_THROW(singular_values(products), Error);
+  EXPECT_THROW(singular_values(std::span(products).first(7)), Error);
 }
 
 TEST(TruncatedSvd, MoreTurnsAreNoWorse) {
