@@ -37,7 +37,7 @@ struct BenchReadingResult {
   double layer() const { return project + append + attend + rest; }
 };
 
-// For each length the methods in their order, timed in turn after an untimed round of the shortest length. after_run
+// For each length the methods in their order, timed in turn after an untimed round. after_run
 // may throw to end it. Throws kInvalidArgument, kOutOfMemory.
 std::vector<BenchReadingResult> bench_reading(const Context&, const BenchReadingOptions&,
                                               const std::vector<std::string>& attention,
