@@ -128,11 +128,12 @@ TEST(Atp, WithoutOldTokensItIsDense) {
 TEST(Atp, NoRowSeesTheFuture) {
   std::vector<int32_t> tokens = random_tokens(300, 1);
   const auto vocabulary = static_cast<size_t>(tiny_model().shape().vocabulary);
-  for (const char* form : {"atp:r=1/4", "atp:r=1/4,basis=energy", "atp:r=0.9e", "atp:form=softmax,r=8",
-                           "atp:form=linear", "atp:form=centroids", kLoki}) {
+  for (const char* form :
+       {"atp:r=1/4", "atp:r=all", "atp:r=1/4,basis=energy", "atp:r=0.9e", "atp:r=entropy", "atp:form=softmax,r=8",
+        "atp:form=linear", "atp:form=centroids", "atp:form=centroids,within=mean", kLoki}) {
     const std::string spec = std::string(form) + kShort;
     const std::vector<float> before = read(spec, tokens, 300);
-    for (size_t from : {40, 150, 299}) {
+    for (size_t from : {52, 150, 299}) {  // at 52 tokens some are shortened for the first time
       std::vector<int32_t> other = tokens;
       for (size_t i = from; i < other.size(); ++i) other[i] = (other[i] + 7) % static_cast<int32_t>(vocabulary);
       const std::vector<float> after = read(spec, other, 300);
@@ -140,6 +141,7 @@ TEST(Atp, NoRowSeesTheFuture) {
       EXPECT_TRUE(std::equal(before.begin(), before.begin() + end, after.begin())) << spec << ", from " << from;
       EXPECT_NE(before, after);
     }
+    for (float logit : before) ASSERT_TRUE(std::isfinite(logit)) << spec;
   }
 }
 

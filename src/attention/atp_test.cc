@@ -13,6 +13,7 @@
 #include "attention/spec.h"
 #include "kv/cache.h"
 #include "linalg/cluster_rows.h"
+#include "linalg/orthonormal_rows.h"
 #include "linalg/truncated_svd.h"
 
 namespace lowkey {
@@ -404,6 +405,49 @@ TEST(AtpLinear, IsTheCentredFirstOrderForm) {
       add_exact(layer, t, h, end, s);
       if (end > 0) add_linear(layer, t, h, kSink, end, s);
       return s.output();
+    });
+  }
+}
+
+// The talk's (1 U + q K'^T) V', about the mean of keys, divided by its denominator n: from an orthonormal basis U [n,
+// R] of all that the inputs and the constant span, turned by any rotation.
+TEST(AtpLinear, IsTheSlidesFormInWhateverBasis) {
+  constexpr int kSpan = kWidth + 1;
+  Layer layer;
+  layer.encode("atp:form=linear");
+  Floats inputs;
+  for (int t = 0; t < kTokens; ++t) {
+    inputs.insert(inputs.end(), layer.x.begin() + t * kWidth, layer.x.begin() + (t + 1) * kWidth);
+    inputs.push_back(1);
+  }
+  const LowRank f =
+      truncated_svd(Context(1), f32_view(inputs.data(), {kTokens, kSpan}), {.way = SvdWay::kExact, .rank = kSpan});
+  ASSERT_EQ(f.rank, kSpan);
+  Floats rotation = noise(kSpan * kSpan, 8, 1), unit(kSpan * kSpan);
+  ASSERT_EQ(orthonormal_rows(Context(1), f32_view(rotation.data(), {kSpan, kSpan})), kSpan);
+  for (int i = 0; i < kSpan; ++i) unit[static_cast<size_t>(i * kSpan + i)] = 1;
+  for (const Floats& turn : {unit, rotation}) {
+    // u[r][t], and with it sum u, K' and V' of each head.
+    std::vector<std::vector<double>> u(kSpan, std::vector<double>(kTokens));
+    for (size_t r = 0; r < kSpan; ++r)
+      for (size_t t = 0; t < kTokens; ++t)
+        for (size_t j = 0; j < kSpan; ++j)
+          u[r][t] += turn[r * kSpan + j] * f.coefficients[t * kSpan + j] / f.spectrum[j];
+    expect_outputs(layer, 16 * kRounding, [&](int t, int h) {
+      std::vector<double> mean(kDim, 0.0), out(kDim, 0.0);
+      for (int i = 0; i < kTokens; ++i)
+        for (int d = 0; d < kDim; ++d) mean[static_cast<size_t>(d)] += double{layer.key(i, h)[d]} / kTokens;
+      for (size_t r = 0; r < kSpan; ++r) {
+        double weight = 0;
+        std::vector<double> value(kDim, 0.0);
+        for (int i = 0; i < kTokens; ++i) {
+          const double part = u[r][static_cast<size_t>(i)];
+          weight += part * (1 + score(layer.query(t, h), layer.key(i, h)) - score(layer.query(t, h), mean.data()));
+          for (int d = 0; d < kDim; ++d) value[static_cast<size_t>(d)] += part * layer.value(i, h)[d];
+        }
+        for (size_t d = 0; d < kDim; ++d) out[d] += weight * value[d] / kTokens;
+      }
+      return out;
     });
   }
 }
