@@ -112,7 +112,7 @@ def study_bits(bench):
 
 def study_sinks(bench):
     """The first positions of a window, whose keys are unlike all others, counted or not."""
-    for skip in (0, 4, 16, 64):
+    for skip in bench.args.skips:
         made = bench.calibration(bench.args.train, bench.args.tokens, "--skip-first", skip)
         yield from rows(bench.agreement(made, main_text(bench), [TOPK, *INDEXES, loki("bits:64"), loki("bits:128")]), skipped=skip)
 
@@ -153,6 +153,7 @@ def main():
     parser.add_argument("--sources", nargs="*", help="`text`: names to calibrate on, and `train`; default: all")
     parser.add_argument("--sizes", nargs="*", type=int, default=[1024, 4096, 16_384, 65_536, 262_144, 1_048_576],
                         help="`size`: tokens")
+    parser.add_argument("--skips", nargs="*", type=int, default=[0, 4, 16, 64], help="`sinks`: positions left out")
     parser.add_argument("--tokens", type=int, default=131_072, help="of a calibration")
     parser.add_argument("--context", type=int, default=8192)
     parser.add_argument("--windows", type=int, default=4)

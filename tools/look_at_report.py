@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Opens pages of `lowkey report` in headless Chromium, at the widths of a desk and a phone, light and dark: takes
 pictures to look at, and fails when a page asks the network for anything, logs an error, draws no chart that it has data
-for, or is wider than its window.
+for, or is wider than its window. Then without JavaScript, where it must have its tables all the same.
 
 Usage: look_at_report.py PAGE... [-o FOLDER]      needs Debian's chromium
 """
@@ -24,6 +24,7 @@ FACTS = """(() => {
   const figures = [...document.querySelectorAll('figure[data-chart]')];
   return JSON.stringify({beyond: document.documentElement.scrollWidth - window.innerWidth, charts: figures.length,
     drawn: figures.filter(f => f.querySelector('canvas') && painted(f.querySelector('canvas'))).length,
+    tables: [...document.querySelectorAll('table')].filter(t => t.closest('details') || t.offsetHeight > 0).length,
     height: document.documentElement.scrollHeight, script: typeof Chart !== 'undefined'});
 })()"""
 
@@ -74,7 +75,7 @@ class Browser:
         self.folder.cleanup()
 
 
-def look(browser, page, size, theme, folder):
+def look(browser, page, size, theme, folder, scripts=True):
     """Problems of one page in one window; its picture goes to the folder."""
     width, height, phone = SIZES[size]
     target = browser.call("Target.createTarget", url="about:blank")["targetId"]
@@ -84,6 +85,7 @@ def look(browser, page, size, theme, folder):
     metrics = {"width": width, "deviceScaleFactor": 1, "mobile": phone}
     browser.call("Emulation.setDeviceMetricsOverride", session, height=height, **metrics)
     browser.call("Emulation.setEmulatedMedia", session, features=[{"name": "prefers-color-scheme", "value": theme}])
+    browser.call("Emulation.setScriptExecutionDisabled", session, value=not scripts)
     browser.events.clear()
     browser.call("Page.navigate", session, url=page.resolve().as_uri())
     time.sleep(1.5)
@@ -91,7 +93,8 @@ def look(browser, page, size, theme, folder):
     browser.call("Emulation.setDeviceMetricsOverride", session, height=min(facts["height"], 16000), **metrics)
     time.sleep(0.5)
     picture = browser.call("Page.captureScreenshot", session, format="png")["data"]
-    (folder / f"{page.stem}-{size}-{theme}.png").write_bytes(base64.b64decode(picture))
+    still = "" if scripts else "-still"
+    (folder / f"{page.stem}-{size}-{theme}{still}.png").write_bytes(base64.b64decode(picture))
     problems = []
     for event in browser.events:
         kind, params = event.get("method"), event.get("params", {})
@@ -107,6 +110,10 @@ def look(browser, page, size, theme, folder):
         problems.append(f"is {facts['beyond']} pixels wider than its window")
     if facts["script"] and facts["drawn"] < facts["charts"]:
         problems.append(f"drew {facts['drawn']} of {facts['charts']} charts")
+    if facts["script"] != scripts:
+        problems.append("has scripts without JavaScript" if facts["script"] else "has lost its scripts")
+    if facts["tables"] == 0:
+        problems.append("shows no table")
     browser.call("Target.closeTarget", targetId=target)
     return problems
 
@@ -120,10 +127,11 @@ def main():
     browser, bad = Browser(), 0
     for page in args.page:
         for size in SIZES:
-            for theme in "light", "dark":
-                problems = look(browser, page, size, theme, args.out)
+            for theme, scripts in ("light", True), ("dark", True), ("light", False):
+                problems = look(browser, page, size, theme, args.out, scripts)
                 bad += len(problems)
-                print(f"{page.name} {size} {theme}: {'; '.join(problems) or 'right'}")
+                how = theme if scripts else f"{theme}, no JavaScript"
+                print(f"{page.name} {size} {how}: {'; '.join(problems) or 'right'}")
     browser.close()
     return 1 if bad else 0
 

@@ -15,14 +15,8 @@ std::string hint_of(const Cell& cell) {
   return cell.hint.empty() ? "" : fmt::format(" title=\"{}\"", escape_html(cell.hint));
 }
 
-// Names of methods may break after a comma or a colon, where lines are short.
 std::string name_cell(const Cell& cell) {
-  std::string name;
-  for (const char c : escape_html(cell.text)) {
-    name += c;
-    if (c == ',' || c == ':') name += "<wbr>";
-  }
-  return fmt::format("<th scope=\"row\"{}>{}</th>", hint_of(cell), name);
+  return fmt::format("<th scope=\"row\"{}>{}</th>", hint_of(cell), breakable_name(cell.text));
 }
 
 std::string data_cell(const Cell& cell) {
@@ -33,6 +27,15 @@ std::string data_cell(const Cell& cell) {
 }
 
 }  // namespace
+
+std::string breakable_name(std::string_view text) {
+  std::string name;
+  for (const char c : escape_html(text)) {
+    name += c;
+    if (c == ',' || c == ':') name += "<wbr>";
+  }
+  return name;
+}
 
 std::string escape_html(std::string_view text) {
   std::string safe;

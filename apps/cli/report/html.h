@@ -10,6 +10,8 @@ namespace lowkey::cli {
 
 // For text between tags and for attributes in double quotes.
 std::string escape_html(std::string_view text);
+// The same of a method's name, which may break after a comma or a colon where lines are short.
+std::string breakable_name(std::string_view text);
 
 // JSON for the inside of a <script> element: no "<" is left, so neither </script> nor <!-- can end or change it.
 std::string script_safe(std::string_view json);

@@ -113,7 +113,7 @@ std::string Page::tiles() const {
   std::string html = "<ul class=\"tiles\">\n";
   for (const Tile& tile : tiles_)
     html += fmt::format("<li><b>{}</b><span>{}</span><code>{}</code></li>\n", prose(tile.value), prose(tile.words),
-                        escape_html(tile.source));
+                        breakable_name(tile.source));
   return html + "</ul>\n";
 }
 

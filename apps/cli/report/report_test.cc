@@ -1,4 +1,5 @@
 // The page of small results: what is in it, what is made safe, and what is refused.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -238,6 +239,19 @@ TEST(Report, WhatIsNotThereDoesNotAppear) {
   ASSERT_EQ(speed["series"].size(), 2U);
   EXPECT_EQ(speed["series"][0]["colour"], 0);  // dense is neutral
   EXPECT_EQ(speed["series"][1]["points"][1]["y"], 800);
+}
+
+TEST(Report, SpeedIsThatOfTheLongestContext) {
+  const auto page = [](double at_length) {
+    return still(page_of({{"model", fmt::format(R"({{"bench": "decode", "results": [
+      {{"attention": "dense", "depth": 0, "tokens_per_second": 20}},
+      {{"attention": "topk", "depth": 0, "tokens_per_second": 60}},
+      {{"attention": "dense", "depth": 4096, "tokens_per_second": 10}},
+      {{"attention": "topk", "depth": 4096, "tokens_per_second": {}}}]}})",
+                                                at_length)}}));
+  };
+  expect_has(page(20), "<b>2.0\u00d7</b><span>as fast as dense, behind 4k tokens</span>");
+  EXPECT_EQ(page(10.2).find("as fast as dense, behind"), std::string::npos);  // 1.0 times is nothing to show
 }
 
 TEST(Report, AProfileStandsBesideOneSettingForAll) {

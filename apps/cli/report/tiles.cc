@@ -9,7 +9,8 @@
 namespace lowkey::cli {
 namespace {
 
-constexpr double kLittle = 1;  // percent of perplexity
+constexpr double kLittle = 1;          // percent of perplexity
+constexpr double kNoticeable = 1.045;  // times as fast: what is shown with one digit is above 1
 
 double cost_of(const QualityFacts& q) { return std::isfinite(q.bytes_share) ? q.bytes_share : q.share_read; }
 
@@ -39,20 +40,25 @@ void needle_tile(const Report& report, Page& page) {
     page.tile({fmt::format("{} of {}", best->facts.found, best->facts.trials), "hidden codes found", best->label});
 }
 
+// At the longest context of each bench: what is won there is what such methods are for.
 void speed_tile(const Report& report, Page& page) {
   const auto all = entries(report, &RunFacts::speeds, report.speed_labels);
   const Entry<SpeedFacts>* best = nullptr;
-  double most = 1;
-  for (const auto& e : all)
-    for (const auto& dense : all) {
-      if (dense.run != e.run || dense.facts.bench != e.facts.bench || dense.facts.tokens != e.facts.tokens ||
-          split_spec(dense.facts.spec).name != "dense")
-        continue;
+  double most = kNoticeable;
+  for (const auto& dense : all) {
+    if (split_spec(dense.facts.spec).name != "dense") continue;
+    const auto alike = [&](const auto& e) { return e.run == dense.run && e.facts.bench == dense.facts.bench; };
+    if (std::any_of(all.begin(), all.end(),
+                    [&](const auto& e) { return alike(e) && e.facts.tokens > dense.facts.tokens; }))
+      continue;
+    for (const auto& e : all) {
+      if (!alike(e) || e.facts.tokens != dense.facts.tokens) continue;
       const double times = std::isfinite(e.facts.microseconds)
                                ? dense.facts.microseconds / e.facts.microseconds
                                : e.facts.tokens_per_second / dense.facts.tokens_per_second;
       if (times > most) best = &e, most = times;
     }
+  }
   if (best)
     page.tile({fmt::format("{:.1f}\u00d7", most),
                fmt::format("as fast as dense{}, behind {} tokens",
