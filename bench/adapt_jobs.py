@@ -1,4 +1,5 @@
 """Runs trainings of lowkey.adapt side by side on one device, each a process, and keeps every result as it comes."""
+import datetime
 import json
 import os
 import pathlib
@@ -7,22 +8,25 @@ import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from record import ROOT, commit, machine
 
 
 class Results:
-    """A JSON file of rows; what stands there is not measured again."""
+    """A JSON file of runs, which are not made again, and in `results` what `summary` makes of them, for tables."""
 
-    def __init__(self, file, facts):
-        self.file = pathlib.Path(file)
-        self.all = json.loads(self.file.read_text()) if self.file.exists() else {"results": []}
+    def __init__(self, file, facts, summary):
+        self.file, self.summary = pathlib.Path(file), summary
+        self.all = json.loads(self.file.read_text()) if self.file.exists() else {"runs": []}
+        if "machine" not in self.all:
+            facts = {**facts, "machine": device_name(), "commit": commit(), "date": datetime.date.today().isoformat()}
         self.all.update(facts)
 
     def has(self, key):
-        return any(all(row.get(k) == v for k, v in key.items()) for row in self.all["results"])
+        return any(all(row.get(k) == v for k, v in key.items()) for row in self.all["runs"])
 
     def add(self, row):
-        self.all["results"].append(row)
+        self.all["runs"].append(row)
+        self.all["results"] = self.summary(self.all["runs"])
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_suffix(".part")
         part.write_text(json.dumps(self.all, indent=1) + "\n")
@@ -32,7 +36,7 @@ class Results:
 def device_name():
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else machine()
 
 
 def run_all(jobs, at_once, minutes):

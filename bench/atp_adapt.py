@@ -9,7 +9,7 @@ import argparse
 import json
 import pathlib
 
-from adapt_jobs import ROOT, Results, command, device_name, run_all
+from adapt_jobs import ROOT, Results, command, run_all
 
 VARIANTS = {  # trained with, measured with
     "factor-4": ("atp:form=factor,r=1/4,chunk=1024", "atp:form=factor,r=1/4"),
@@ -38,7 +38,8 @@ def main():
     options.add_argument("--windows", type=int, default=8)
     options.add_argument("--needles", type=int, default=16)
     o = options.parse_args()
-    results = Results(o.results, {"model": pathlib.Path(o.model).name, "device": device_name()})
+    facts = {"command": "bench/atp_adapt.py MODEL TRAIN_TEXT UNSEEN_TEXT", "model": pathlib.Path(o.model).name}
+    results = Results(o.results, facts, summary)
     measures = ["--test-lengths", o.lengths, "--windows", o.windows, "--needles", o.needles]
     jobs = []
     if not results.has({"variant": "dense"}):
@@ -60,6 +61,17 @@ def main():
 
         jobs.append((name, command("train", o.model, *words), done))
     run_all(jobs, o.at_once, o.minutes)
+
+
+def summary(runs):
+    """With each perplexity, how many percent it is above that of the dense model as it came."""
+    dense, found = next((run for run in runs if run["variant"] == "dense"), {}), []
+    for run in sorted(runs, key=lambda run: ["dense", *VARIANTS].index(run["variant"])):
+        row = {key: value for key, value in run.items() if key != "losses"}
+        for key in [key for key in dense if "perplexity@" in key]:
+            row[f"percent@{key.partition('@')[2]}"] = 100 * (run[key] / dense[key] - 1)
+        found.append(row)
+    return found
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ Resumable: rows of the results file are not measured again. ATP's r is a part of
 import argparse
 import json
 import pathlib
+import statistics
 
-from adapt_jobs import ROOT, Results, command, device_name, run_all
+from adapt_jobs import ROOT, Results, command, run_all
 
-SETTINGS = ["dense", "atp:form=linear"] + [f"atp:form=softmax,r=1/{n}" for n in (2, 4, 8)]
+SETTINGS = ["dense"] + [f"atp:form=softmax,r=1/{n}" for n in (2, 4, 8)] + ["atp:form=linear"]
 
 
 def main():
@@ -26,9 +27,9 @@ def main():
     options.add_argument("--steps", type=int, help="instead of 3 epochs")
     options.add_argument("--lora", type=int, default=0, help="0: all weights are trained")
     o = options.parse_args()
-    facts = {"model": pathlib.Path(o.model).name, "device": device_name(), "batch": o.batch, "rate": o.rate,
-             "lora": o.lora, "train": "train.tsv", "test": "test.tsv, GLUE's dev"}
-    results = Results(o.results, facts)
+    facts = {"command": "bench/atp_sst2.py MODEL SST2_FOLDER", "model": pathlib.Path(o.model).name, "batch": o.batch,
+             "rate": o.rate, "lora": o.lora, "train": "train.tsv", "test": "test.tsv, GLUE's dev"}
+    results = Results(o.results, facts, summary)
     jobs = []
     for seed in map(int, o.seeds.split(",")):
         for attention in SETTINGS:
@@ -50,12 +51,26 @@ def main():
 
             jobs.append((f"{attention} seed {seed}", command("train", o.model, *words), done))
     run_all(jobs, o.at_once, o.minutes)
-    summary = {}
-    for row in results.all["results"]:
-        summary.setdefault(row["attention"], []).append(row["accuracy"])
-    for attention, values in summary.items():
-        mean = sum(values) / len(values)
-        print(f"{attention:28} {mean:.4f}  ({', '.join(f'{v:.4f}' for v in values)})")
+    for row in results.all.get("results", []):
+        print(f"{row['attention']:28} {row['mean']:.1f} %  ({row['seeds']})")
+
+
+def summary(runs):
+    """A row for each attention, in percent: the mean of its seeds, each of them, and what is lost to dense."""
+    means, found = {}, []
+    for attention in SETTINGS:
+        values = [100 * run["accuracy"] for run in sorted(runs, key=lambda run: run["seed"])
+                  if run["attention"] == attention]
+        if not values:
+            continue
+        means[attention] = statistics.mean(values)
+        row = {"attention": attention, "mean": means[attention], "seeds": ", ".join(f"{v:.1f}" for v in values)}
+        if len(values) > 1:
+            row["deviation"] = statistics.stdev(values)
+        if "dense" in means:
+            row["less"] = means["dense"] - means[attention]
+        found.append(row)
+    return found
 
 
 if __name__ == "__main__":

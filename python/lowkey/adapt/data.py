@@ -21,9 +21,12 @@ def open_tokenizer(folder):
     if not file.is_file():
         raise ValueError(f"{folder}: no tokenizer.json in it")
     try:
-        return Tokenizer.from_file(str(file))
+        tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library has no type of its own
         raise ValueError(f"{file}: {error}") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def text_ids(file, tokenizer, config):
@@ -126,8 +129,6 @@ class Sentences:
         if unknown:
             raise ValueError(f"{file}: label '{unknown.pop()}', must be one of {', '.join(self.labels)}")
         self.targets = np.array([self.labels.index(word) for word in words])
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
         parts = [tokenizer.encode_batch([text[i] for text in texts]) for i in range(len(texts[0]))]
         # Of a pair: [CLS] a [SEP] b [SEP], all tokens of the first type, as the engine reads a text with [SEP] in it.
         self.ids = [sum((e.ids[min(i, 1) :] for i, e in enumerate(pair)), []) for pair in zip(*parts, strict=True)]
