@@ -123,7 +123,7 @@ class Sentences:
     """Labelled sentences of a TSV file: sentence<TAB>label, or MRPC's label, two ids and two sentences."""
 
     def __init__(self, file, tokenizer, longest, labels=None):
-        texts, words = _read_tsv(file)
+        texts, words = read_tsv(file)
         self.labels = labels or sorted(set(words))
         unknown = set(words) - set(self.labels)
         if unknown:
@@ -158,7 +158,7 @@ class Sentences:
         return torch.tensor([self.ids[i] for i in indices]), torch.from_numpy(self.targets[indices])
 
 
-def _read_tsv(file):
+def read_tsv(file):
     """[(sentence, ...)], [label]"""
     try:
         lines = pathlib.Path(file).read_text(encoding="utf-8-sig").splitlines()
