@@ -7,14 +7,20 @@ by dense attention, and how well the cosine of two sentences tells paraphrases f
 
 PAIRS.tsv is of the Microsoft Research Paraphrase Corpus: a heading, then lines of label (1: a paraphrase), two ids and
 two sentences, separated by tabs. Spearman's correlation of labels and cosines, ties having the mean of their ranks.
+Rows of other methods that OUT has already, of the same model and as many pairs, are kept, so a study may be made piece by
+piece.
 """
 import argparse
+import datetime
 import json
 import math
 import pathlib
 import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
+from record import commit, machine
 
 
 def read_pairs(path):
@@ -82,10 +88,16 @@ def main():
         print(f"{spec:44} cosine to dense {rows[-1]['cosine']:.4f} (worst twentieth below {rows[-1]['cosine_5_percent']:.4f})"
               f"  Spearman {rows[-1]['spearman']:.4f}", flush=True)
     if args.json:
+        about = {"model": args.model.name, "texts": args.pairs.name, "pairs": len(labels)}
+        before = json.loads(args.json.read_text()) if args.json.exists() else {}
+        if all(before.get(key) == value for key, value in about.items()):
+            done = {row["attention"] for row in rows}
+            rows = [row for row in before["results"] if row["attention"] not in done] + rows
+        rows.sort(key=lambda row: row["attention"] != "dense")
         command = " ".join(["tools/paraphrase_study.py", args.model.name, args.pairs.name,
-                            *(word for method in args.attention for word in ("--attention", method))])
-        result = {"command": command, "model": args.model.name, "pairs": len(labels), "mean_tokens": sum(tokens) / len(tokens),
-                  "results": rows}
+                            *(word for row in rows[1:] for word in ("--attention", row["attention"]))])
+        result = {"command": command, "commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine(),
+                  **about, "mean_tokens": sum(tokens) / len(tokens), "results": rows}
         args.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
