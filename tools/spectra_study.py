@@ -43,13 +43,14 @@ def main():
                 kept[part] = [row for row in kept[part] if (row["model"], row["text"]) != (model, text)]
             for line in done.stdout.splitlines()[1:]:
                 tokens, layer, *numbers = line.split("\t")
-                row = {"model": model, "text": text, "tokens": int(tokens), **dict(zip(NUMBERS, map(float, numbers)))}
+                row = {"model": model, "text": text, "windows": int(args.windows), "tokens": int(tokens),
+                       **dict(zip(NUMBERS, map(float, numbers)))}
                 kept["results" if layer == "all" else "layers"].append(row if layer == "all" else {**row, "layer": int(layer)})
             print(f"{model}, {text}: {len(done.stdout.splitlines()) - 1} rows", flush=True)
     for part in ("results", "layers"):
         kept[part].sort(key=lambda row: (row["model"], row["text"], row["tokens"], row.get("layer", 0)))
     result = {"command": "tools/spectra_study.py", "commit": commit(), "date": datetime.date.today().isoformat(),
-              "machine": machine(), "windows": int(args.windows), **{k: kept[k] for k in ("results", "layers")}}
+              "machine": machine(), **{k: kept[k] for k in ("results", "layers")}}
     args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""What the forms of atp that need no training cost in quality: KL and perplexity against dense attention, and codes found.
+
+A prompt is shortened once, when it has been read densely ("once"), or as it is read, from token 1,024 on ("stream").
+
+    bench/atp_quality.py MODEL --text heldout.txt --calibration MODEL.calibration.safetensors --folder OUT [--only once-8k]
+    bench/atp_quality.py --collect --folder OUT             bench/results/atp-quality.json and atp-needle.json from OUT
+
+A job ended early goes on where it was when it is started again.
+"""
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+from fractions import Fraction
+
+from agreement import row
+from record import ROOT, commit
+LOKI = "loki:index=pq:128,k=1/16,min=1"
+MOST = 256  # recent tokens, exact, where a prompt is shortened once
+
+
+def once(spec, context, scored=512):
+    """The setting by which all but the last MOST tokens before the scored ones are shortened together."""
+    first = context - scored
+    chunk = "" if "centroids" in spec else f"chunk={first - MOST - 4},"
+    return f"{spec},recent={MOST},{chunk}min={first}"
+
+
+def jobs():
+    """(name, [task and its options], [spec])"""
+    factors = [f"atp:r={r}" for r in ("1/2", "1/4", "1/8")]
+    centroids = ["atp:form=centroids,r=1/4,within=mean", "atp:form=centroids,r=1/8"]
+    for context, windows in (8192, 4), (16384, 3):
+        agreement = ["agreement", "--context", context, "--windows", windows]
+        size = f"{context // 1024}k"
+        yield f"once-{size}", agreement, [once(spec, context) for spec in factors]
+        yield f"loki-once-{size}", agreement, [LOKI] + [f"{LOKI}+{once(spec, context)}" for spec in factors[:2]]
+        if context > 8192:
+            continue
+        yield f"centroids-once-{size}", agreement, [once(spec, context) for spec in centroids]
+        yield f"stream-{size}", agreement, factors
+        yield f"centroids-stream-{size}", agreement, centroids
+        yield f"energy-{size}", agreement, [once(f"{spec},basis=energy", context) for spec in factors[:2]]
+        yield f"loki-stream-{size}", agreement, [f"{LOKI}+{spec}" for spec in factors[:2]]
+        needle = ["needle", "--context", context, "--documents", 6]
+        whole = [once(spec, context, scored=12) for spec in factors]
+        yield f"needle-once-{size}", needle, [LOKI, *whole[:2]]
+        yield f"needle-loki-{size}", needle, [f"{LOKI}+{spec}" for spec in whole[:2]]
+        yield f"needle-centroids-{size}", needle, [once(spec, context, scored=12) for spec in centroids]
+
+
+def bytes_of_old_token(spec, width):
+    """In 16 bits, of a token and layer: R numbers of `width`, or its part of a cluster's rows; and the index's codes."""
+    share, index = Fraction(1), 0
+    for part in spec.split("+"):
+        if part.startswith("loki"):
+            index = 2 * 128 // 8
+        r = [word for word in part.split(":", 1)[-1].split(",") if word.startswith("r=")]
+        if r:
+            share = Fraction(r[0][2:])  # a cluster with its direction takes two rows, of half as many clusters
+    return float(share * width * 2) * (2 if "centroids" in spec and "within" not in spec else 1) + index
+
+
+def collect(folder, width):
+    about = {"commit": commit(), "date": datetime.date.today().isoformat(), "command": "bench/atp_quality.py"}
+    agreement, needle, machine = [], [], None
+    for name, _, _ in jobs():
+        file = folder / f"{name}.json"
+        if not file.exists():
+            continue
+        found = json.loads(file.read_text())
+        machine = found["machine"]
+        for task, rows in ("agreement", agreement), ("needle", needle):
+            for result in found.get(task, {}).get("results", []):
+                common = {"job": name, "context": found[task]["context"], "attention": result["attention"],
+                          "bytes": bytes_of_old_token(result["attention"], width)}
+                if task == "agreement" and result["windows"] > 0 and result["attention"] != "dense":
+                    rows.append({**common, "windows": result["windows"], "dense_perplexity": result["dense_perplexity"],
+                                 **row(result)})
+                if task == "needle" and result["trials"] > 0:
+                    rows.append({**common, **{key: result[key] for key in ("found", "trials", "nll")}})
+    for name, rows in ("atp-quality", agreement), ("atp-needle", needle):
+        result = {**about, "machine": machine, "results": rows}
+        (ROOT / f"bench/results/{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?")
+    parser.add_argument("--text")
+    parser.add_argument("--calibration")
+    parser.add_argument("--folder", type=pathlib.Path, required=True)
+    parser.add_argument("--only", nargs="*", help="names of jobs")
+    parser.add_argument("--collect", action="store_true", help="run nothing")
+    parser.add_argument("--width", type=int, default=512, help="2 KH D of the model")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--lowkey", default=ROOT / "build/release/apps/cli/lowkey")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for name, task, specs in jobs() if not args.collect else []:
+        if args.only and name not in args.only:
+            continue
+        command = [args.lowkey, "eval", args.model, "--text", args.text, "--task", *task, "-t", args.threads, "--json-file",
+                   args.folder / f"{name}.json", "--resume", args.folder / f"{name}.journal"]
+        command += ["--calibration", args.calibration] if any("loki" in spec for spec in specs) else []
+        for spec in specs:
+            command += ["--attention", spec]
+        command = [str(word) for word in command]
+        print("+", *command, file=sys.stderr, flush=True)
+        subprocess.run(command, check=True)
+    collect(args.folder, args.width)
+
+
+if __name__ == "__main__":
+    main()
