@@ -117,6 +117,13 @@ def study_sinks(bench):
         yield from rows(bench.agreement(made, main_text(bench), [TOPK, *INDEXES, loki("bits:64"), loki("bits:128")]), skipped=skip)
 
 
+def study_layers(bench):
+    """One number of coordinates for all layers in the paper's form, or as many as each needs for a share of the variance."""
+    made = bench.calibration(bench.args.train, bench.args.tokens, "--codebooks", "64")
+    numbers = ("16", "24", "32", "40", "48", "0.7v", "0.8v", "0.9v")
+    yield from rows(bench.agreement(made, main_text(bench), [TOPK, *(f"loki:form=paper,d={d},{K},{ALWAYS}" for d in numbers)]))
+
+
 def study_group(bench):
     """One choice for the query heads of a KV head, or one each, which reads that many times the tokens."""
     made = bench.calibration(bench.args.train, bench.args.tokens)
