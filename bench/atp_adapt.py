@@ -8,6 +8,7 @@ model of it. Trained in longer chunks than it is measured with: fewer factorisat
 import argparse
 import json
 import pathlib
+import statistics
 
 from adapt_jobs import ROOT, Results, command, run_all
 
@@ -45,7 +46,8 @@ def main():
     if not results.has({"variant": "dense"}):
         words = ["--attention", "dense", "--text", o.unseen, *measures]
         jobs.append(("dense", command("eval", o.model, *words),
-                     lambda output: results.add({"variant": "dense", **json.loads(output)})))
+                     lambda output: results.add({"variant": "dense", "windows": o.windows, "documents": o.needles,
+                                                 **json.loads(output)})))
     for name in o.only.split(","):
         trained, measured = VARIANTS[name]
         key = {"variant": name, "trained": trained, "attention": measured}
@@ -55,21 +57,30 @@ def main():
                  "--batch", o.batch, "--rate", o.rate, "--minutes", o.train_minutes, "--lora", o.lora, "--adapter",
                  "--test", o.unseen, *measures, "--resume", "-o", o.work / name]
 
-        def done(output, key=key):
-            results.add({**key, "length": o.length, "batch": o.batch, "rate": o.rate, "lora": o.lora,
-                         **json.loads(output)})
+        def done(output, key=key, out=o.work / name):
+            losses = json.loads((out / "adapt.json").read_text())["losses"]
+            results.add({**key, "windows": o.windows, "documents": o.needles, "length": o.length, "batch": o.batch,
+                         "rate": o.rate, "lora": o.lora, **json.loads(output), "losses": losses})
 
         jobs.append((name, command("train", o.model, *words), done))
     run_all(jobs, o.at_once, o.minutes)
 
 
 def summary(runs):
-    """With each perplexity, how many percent it is above that of the dense model as it came."""
-    dense, found = next((run for run in runs if run["variant"] == "dense"), {}), []
+    """With each perplexity, how many percent it is above that of dense attention with the same weights."""
+    found = []
     for run in sorted(runs, key=lambda run: ["dense", *VARIANTS].index(run["variant"])):
         row = {key: value for key, value in run.items() if key != "losses"}
-        for key in [key for key in dense if "perplexity@" in key]:
-            row[f"percent@{key.partition('@')[2]}"] = 100 * (run[key] / dense[key] - 1)
+        losses = [loss for _, loss in run.get("losses", [])]
+        if losses:  # steps differ by their windows
+            row["first_losses"], row["last_losses"] = statistics.mean(losses[:3]), statistics.mean(losses[-5:])
+        for key in [key for key in run if key.startswith("perplexity@")]:
+            length = key.partition("@")[2]
+            row[f"percent@{length}"] = 100 * (run[key] / run.get(f"dense {key}", run[key]) - 1)
+            row[f"found@{length}"] = f"{run[f'needles@{length}'] * run['documents']:.0f} of {run['documents']}"
+            row.setdefault(f"dense {key}", run[key])
+            words = f"{run.get(f'dense needles@{length}', run[f'needles@{length}']) * run['documents']:.0f}"
+            row[f"dense found@{length}"] = f"{words} of {run['documents']}"
         found.append(row)
     return found
 
