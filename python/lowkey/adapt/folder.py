@@ -1,5 +1,6 @@
 """Hugging Face folders: config.json, safetensors and tokenizer files, in and out."""
 import json
+import os
 import pathlib
 import shutil
 
@@ -138,4 +139,7 @@ def _write(path, write):
     """All or nothing: a reader never sees half a file."""
     part = path.with_name(path.name + ".part")
     write(part)
+    mask = os.umask(0)
+    os.umask(mask)
+    part.chmod(0o666 & ~mask)  # safetensors leaves it to its owner alone
     part.replace(path)
