@@ -129,6 +129,14 @@ def test_resumed_training_equals_one_in_one_go(tmp_path, monkeypatch):
     assert not (tmp_path / "parts/checkpoint.pt").exists()
 
 
+def test_a_loss_that_rises_is_said():
+    trainer = Trainer(torch.nn.Linear(2, 2), None, "cpu", seed=1, rate=0.5, steps=1, seconds=None, file="checkpoint.pt")
+    trainer.losses = [[step, 0.1] for step in range(20)]
+    assert trainer.warning() is None
+    trainer.losses[-5:] = [[step, 0.15] for step in range(15, 20)]
+    assert trainer.warning() == "the loss rose from 0.1000 to 0.1500: a lower --rate than 0.5 may do better"
+
+
 def test_a_merged_adapter_is_the_trained_model(tmp_path):
     assert _train(tmp_path, "whole", "--steps", 3) == 0
     assert _train(tmp_path, "small", "--steps", 3, "--adapter") == 0

@@ -72,6 +72,8 @@ def train(options):
     if not trainer.run():
         print(f"interrupted after {trainer.step} steps; the same command with --resume goes on", file=sys.stderr)
         return 130
+    if trainer.warning():
+        print(f"lowkey.adapt: {trainer.warning()}", file=sys.stderr)
     facts = {"attention": text, "trained": options.attention, "seed": options.seed, "steps": trainer.step,
              "seconds": round(trainer.elapsed, 1), "losses": trainer.losses}  # fmt: skip
     if options.adapter:

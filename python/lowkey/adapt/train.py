@@ -148,6 +148,16 @@ class Trainer:
                 print(file=sys.stderr)
         return not stop
 
+    def warning(self):
+        """What is to be said of the losses, or None."""
+        values = [loss for _, loss in self.losses]
+        if len(values) < 10:
+            return None
+        first, last = sum(values[:3]) / 3, sum(values[-5:]) / 5
+        if last <= 1.1 * first:
+            return None
+        return f"the loss rose from {first:.4f} to {last:.4f}: a lower --rate than {self.rate:g} may do better"
+
     def _one_step(self):
         rate = self.rate * _schedule(self.done(), self.step)
         for group in self.optimizer.param_groups:
