@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 struct ModelCase {
   const char* name;
-  const char* folder;  // under the source folder; those in ../shared may be absent
+  const char* folder;   // under the source folder; those in ../shared may be absent
+  bool routes = false;  // tokens to experts
 };
 
 void PrintTo(const ModelCase& c, std::ostream* out) { *out << c.name; }
@@ -30,7 +31,7 @@ constexpr ModelCase kTiny[] = {
     {"tiny-qwen2", "tests/data/tiny-qwen2"},
     {"tiny-qwen3", "tests/data/tiny-qwen3"},
     {"tiny-mistral", "tests/data/tiny-mistral"},
-    {"tiny-mixtral", "tests/data/tiny-mixtral"},
+    {"tiny-mixtral", "tests/data/tiny-mixtral", /*routes=*/true},
     {"tiny-phi3", "tests/data/tiny-phi3"},
     {"tiny-phi3-short", "tests/data/tiny-phi3"},  // a context for which RoPE has other frequencies
     {"tiny-gpt_neox", "tests/data/tiny-gpt_neox"},
@@ -119,6 +120,14 @@ class LogitsTest : public testing::TestWithParam<ModelCase> {
     return open_model(converted_);
   }
 
+  // bf16 runs. One rounding may turn a router's choice between near equals, and with it all logits of a token.
+  static void expect_as_close_as_pytorch(const std::vector<double>& worst, const Fixture& fixture) {
+    EXPECT_LE(fixture.rms(), 2 * fixture.bf16_rms_error());
+    if (!GetParam().routes) {
+      EXPECT_LE(*std::max_element(worst.begin(), worst.end()), 2 * fixture.bf16_max_error());
+    }
+  }
+
   fs::path folder_, converted_;
 };
 
@@ -134,15 +143,14 @@ TEST_P(LogitsTest, F32WeightsWithinAThousandthOfTheRangeEverywhere) {
 TEST_P(LogitsTest, Bf16WeightsWithinTwiceTheErrorOfPyTorch) {
   Fixture fixture(GetParam().name);
   const auto worst = differences(*as(DType::kBF16), DType::kBF16, 512, fixture.positions(), fixture);
-  EXPECT_LE(*std::max_element(worst.begin(), worst.end()), 2 * fixture.bf16_max_error());
-  EXPECT_LE(fixture.rms(), 2 * fixture.bf16_rms_error());
+  expect_as_close_as_pytorch(worst, fixture);
 }
 
 TEST_P(LogitsTest, TheFolderItselfReadsAsWell) {
   Fixture fixture(GetParam().name);
   const auto worst =
       differences(*open_model(folder_), DType::kBF16, 512, std::min<int64_t>(512, fixture.positions()), fixture);
-  EXPECT_LE(*std::max_element(worst.begin(), worst.end()), 2 * fixture.bf16_max_error());
+  expect_as_close_as_pytorch(worst, fixture);
 }
 
 std::string name_of(const testing::TestParamInfo<ModelCase>& info) {
@@ -156,10 +164,12 @@ INSTANTIATE_TEST_SUITE_P(Large, LogitsTest, testing::ValuesIn(kLarge), name_of);
 
 using TinyLogitsTest = LogitsTest;
 
+// f32 weights, which every instruction set multiplies in f32: bf16 ones meet inputs rounded to bf16 on AMX.
 TEST_P(TinyLogitsTest, ChunksOfAnySizeAndSingleTokensAgree) {
+  const auto model = as(DType::kF32);
   for (int64_t chunk : {1, 7, 64}) {
     Fixture fixture(GetParam().name);
-    const auto worst = differences(*open_model(folder_), DType::kF32, chunk, fixture.positions(), fixture);
+    const auto worst = differences(*model, DType::kF32, chunk, fixture.positions(), fixture);
     EXPECT_LT(*std::max_element(worst.begin(), worst.end()), 1e-3 * fixture.range()) << "chunk " << chunk;
   }
 }

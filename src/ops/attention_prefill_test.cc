@@ -116,7 +116,7 @@ TEST_P(AttentionPrefill, OneTokenIsADecodingStep) {
 }
 
 TEST_P(AttentionPrefill, ExtremeScores) {
-  Prompt prompt(shape(), 20);
+  Prompt prompt(shape(), 6);
   const int64_t row = int64_t{shape().kv_heads} * shape().dim;
   std::vector<float>& keys = prompt.sequence.keys();
   for (auto k = keys.end() - row; k != keys.end(); ++k) *k *= 1000.f;  // one huge score, seen by the last row only
@@ -129,7 +129,7 @@ TEST_P(AttentionPrefill, ExtremeScores) {
 }
 
 TEST_P(AttentionPrefill, NotCausalEveryRowReadsAllKeys) {
-  Prompt prompt(shape(), 30);
+  Prompt prompt(shape(), 10);
   const auto run = [&](int threads, int64_t chunk) {
     std::vector<float> out(prompt.q.size(), -7.f);
     for (int64_t t = 0; t < prompt.tokens; t += chunk)
@@ -196,7 +196,7 @@ TEST_P(AttentionPrefill, NotCausalMoreQueriesThanKeys) {
 
 // To the error of a score, as in attention_bound.h, and of the sum's own rounding.
 TEST_P(AttentionPrefill, GivesTheLogarithmsOfTheSums) {
-  Prompt prompt(shape(), 20);
+  Prompt prompt(shape(), 6);
   const int64_t rows = prompt.tokens * shape().heads;
   for (bool causal : {true, false}) {
     std::vector<float> out(prompt.q.size()), plain(out), sums(static_cast<size_t>(rows)), exact(sums);
