@@ -1,7 +1,8 @@
 // Threads: how many cores an operation may use, and the ways of sharing work among them. A small pool of its own
 // (docs/decisions/threads.md): between the many short regions of a step its threads stay awake for a moment, then
-// sleep, so that a machine with other work to do loses little. The functions passed in must not throw (an exception
-// has no way out of another thread), and must not share work themselves.
+// sleep, and the part of one that does not come is done by the caller, so that a machine with other work to do loses
+// little. The functions passed in must not throw (an exception has no way out of another thread), and must not share
+// work themselves.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,8 @@ class Threads {
 
   int count() const noexcept { return count_; }
 
-  // f(thread) once on every thread, thread in [0, count); the caller is thread 0.
+  // f(thread) once for every thread in [0, count), at the same time where the machine lets them. The caller is thread
+  // 0, and any other that has not begun when it is done: parts must not wait for one another.
   template <typename F>
   void each(F&& f) const noexcept {
     if (count_ == 1) return f(0);

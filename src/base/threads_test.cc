@@ -68,6 +68,17 @@ TEST(Threads, SleepersWakeUp) {
   }
 }
 
+// Many more threads than cores: whoever takes a part, it is done once, in its own turn, before the region is over.
+TEST(Threads, PartsThatTheCallerTakesAreDoneOnce) {
+  const Threads threads(16);
+  std::vector<int> calls(16);
+  for (int round = 0; round < 500; ++round) {
+    threads.each([&](int thread) { calls[static_cast<size_t>(thread)] += round; });
+    if (round % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  for (int c : calls) EXPECT_EQ(c, 499 * 500 / 2);
+}
+
 TEST(Threads, RefusesNonsense) {
   EXPECT_THROW(Threads(-1), Error);
   EXPECT_THROW(Threads(100000), Error);
