@@ -55,7 +55,7 @@ def parse_options(arguments=None):
     add.add_argument("--steps", type=_count, help="default: 500, or 3 epochs of sentences")
     add.add_argument("--minutes", type=_number, help="end by then, however many steps that is")
     add.add_argument("--batch", type=_count, help="windows or sentences a step (default 8, 64)")
-    add.add_argument("--rate", type=_number, help="learning rate (default 5e-4; all weights 1e-4)")
+    add.add_argument("--rate", type=_number, help="learning rate (default 5e-4; all weights 1e-4; factor wants less)")
     add.add_argument("--seed", type=int, default=1)
     _add_dtype(add)
     add.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt, if it is there")
