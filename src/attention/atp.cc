@@ -15,6 +15,8 @@
 namespace lowkey {
 namespace {
 
+constexpr int64_t kFloatsTogether = 1024;  // of inputs, moved by a thread
+
 LinearLayers read_linear(const Settings& settings, bool possible) {
   const std::string word = settings.choice("linear", {"auto", "on", "off"});
   if (word == "off" || !possible) {
@@ -85,11 +87,10 @@ std::vector<int64_t> Atp::planes(const AttentionShape& shape, DType kv_type, int
 void Atp::project(const LayerStep& step, View x, const Qkv& qkv) const {
   Method::project(step, x, qkv);
   const int64_t floats = input_floats(x.columns());
+  if (floats == 0) return;
   int64_t row = 0;
   for (size_t b = 0; b < step.kv.size(); row += step.counts[b], ++b) {
     const KvPages& kv = step.kv[b];
-    if (step.positions[static_cast<size_t>(row)] == 0) open(step, kv);
-    if (floats == 0) continue;
     const PlaneRows inputs{kv, kAtpInputs, floats, kv.page_tokens};
     for (int32_t i = 0; i < step.counts[b]; ++i)
       std::copy_n(x.f32_row(row + i), x.columns(), inputs.row(kv.length - step.counts[b] + i));
@@ -145,10 +146,14 @@ void Atp::read(const LayerStep& step, const Piece& piece) const {
 void Atp::close_rows(const LayerStep& step, const KvPages& kv, int64_t from, int64_t to, int64_t last) const {
   const int64_t floats = input_floats(step.shape.width);
   const PlaneRows inputs{kv, kAtpInputs, floats, kv.page_tokens};
-  for (; from < last; ++from, ++to) {
-    for (int head = 0; head < kv.kv_heads; ++head) move_row(step, kv, head, from, to);
-    std::copy_n(inputs.row(from), floats, inputs.row(to));
-  }
+  step.context.threads.split(kv.kv_heads, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t head = begin; head < end; ++head)
+      for (int64_t i = 0; i < last - from; ++i) move_row(step, kv, static_cast<int>(head), from + i, to + i);
+  });
+  step.context.threads.split(floats, kFloatsTogether, [&](int64_t begin, int64_t end, int) {  // columns, rows in order
+    for (int64_t i = 0; i < last - from; ++i)
+      std::copy_n(inputs.row(from + i) + begin, end - begin, inputs.row(to + i) + begin);
+  });
 }
 
 int64_t PlaneRows::page_bytes(int64_t page_rows, int kv_heads, int64_t floats) noexcept {

@@ -7,6 +7,7 @@
 // Encoders, where every token reads its whole text, have all but the first tokens in short form, as the paper has it.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "attention/method.h"
@@ -63,10 +64,13 @@ class Atp : public Method {
   virtual int64_t rows(int64_t length, int64_t /*end*/) const noexcept { return length; }
   // Floats that the plane of inputs keeps of a row; 0: there is no such plane.
   virtual int64_t input_floats(int64_t /*width*/) const noexcept { return 0; }
-  // A sequence begins, in pages that may hold what another one left.
-  virtual void open(const LayerStep&, const KvPages&) const {}
+  // Tokens of a sequence before any is shortened.
+  int64_t longest_exact() const noexcept {
+    return std::max(options_.min, options_.sink + options_.recent + options_.chunk) - 1;
+  }
 
-  // Brings the tokens before `end` into short form; those before `begin` are. `kv` holds all that the step appended.
+  // Brings the tokens before `end` into short form; those before `begin` are, and where none are (begin = 0) pages may
+  // hold what another sequence left. `kv` holds all that the step appended.
   struct Shorten {
     const KvPages& kv;
     int64_t begin, end;

@@ -125,7 +125,7 @@ int64_t AtpFactor::packed(int64_t end) const noexcept {
 // later.
 int64_t AtpFactor::page_rows(int page_tokens, int64_t all) const noexcept {
   const AtpOptions& o = options();
-  const int64_t length = std::max(o.min, o.sink + o.recent + o.chunk);
+  const int64_t length = longest_exact() + 1;
   const int64_t least = o.causal ? rows(length, due(length)) : 1, pages = (least + page_tokens - 1) / page_tokens;
   return (all + pages - 1) / pages;
 }
@@ -147,8 +147,6 @@ AtpFactor::Layer AtpFactor::layer(const LayerStep& step, const KvPages& kv) cons
           .dim = dim_};
 }
 
-void AtpFactor::open(const LayerStep& step, const KvPages& kv) const { layer(step, kv).state = {}; }
-
 void AtpFactor::shorten(const LayerStep& step, const Shorten& what) const {
   const Layer layer = this->layer(step, what.kv);
   const int64_t sink = options().sink, first = std::max(what.begin - sink, int64_t{0}), count = what.end - sink - first;
@@ -156,7 +154,10 @@ void AtpFactor::shorten(const LayerStep& step, const Shorten& what) const {
   Scratch::Frame frame(step.context.scratch);
   const View y = frame.take_f32({count, numbers_});
   gather(layer, row, sink + first, y);
-  if (first == 0) begin(layer, y);
+  if (first == 0) {
+    layer.state = {};
+    begin(layer, y);
+  }
   for (int64_t t = 0; t < count; ++t)
     for (int64_t i = 0; i < numbers_; ++i) y.f32_row(t)[i] -= layer.mean()[i];
   layer.multiply(y, [&](int64_t i) { return layer.root(i); });

@@ -24,12 +24,12 @@ class AtpFactor final : public Atp {
 
   static constexpr int kPlanes = 3;
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
+  int64_t replayable(int64_t tokens) const noexcept override { return std::min(tokens, longest_exact()); }
   // A row of the cache stands for so many tokens at most.
   int64_t tokens_per_row() const noexcept { return (numbers_ + stride_ - 1) / stride_; }
 
  protected:
   int64_t rows(int64_t length, int64_t end) const noexcept override { return length - removed(end); }
-  void open(const LayerStep&, const KvPages&) const override;
   void shorten(const LayerStep&, const Shorten&) const override;
   void read(const LayerStep&, const Piece&) const override;
 

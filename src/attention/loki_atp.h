@@ -23,6 +23,7 @@ class LokiAtp final : public Method {
   int64_t kept(const StepEnd& end) const noexcept override { return factor_->kept(end); }
   bool steps_matter() const noexcept override { return false; }
   bool replays() const noexcept override { return false; }
+  int64_t replayable(int64_t tokens) const noexcept override { return factor_->replayable(tokens); }
   bool rows_are_tokens() const noexcept override { return false; }
   void project(const LayerStep& step, View x, const Qkv& qkv) const override { factor_->project(step, x, qkv); }
   void append(const LayerStep&, const Qkv&) const override;

@@ -119,6 +119,8 @@ class Method {
   // Whether K, V and side data of a sequence follow from its keys and values alone, so that append() may write the same
   // tokens again from a copy of them. False when they remember what queries read.
   virtual bool replays() const noexcept { return true; }
+  // Of how many of the first tokens of a sequence that is so in any case.
+  virtual int64_t replayable(int64_t tokens) const noexcept { return replays() ? tokens : 0; }
   // Whether a row of the cache is the key and the value of a token, and lists name rows. False for short forms.
   virtual bool rows_are_tokens() const noexcept { return true; }
   // Turns queries into the space in which this method keeps keys, in place; their products are unchanged.

@@ -148,7 +148,8 @@ bool has_measured_minimum(const AttentionSpec& spec) {
 }
 
 AttentionSpec with_every_row(AttentionSpec spec) {
-  if (spec.name == "h2o" || spec.cache) return spec;  // is run a token at a time, once the prompt has been read
+  // What h2o keeps is run a token at a time, once the prompt has been read.
+  if (spec.name == "h2o" || (spec.cache && spec.cache->name == "h2o")) return spec;
   if (has_setting(spec, "prefill")) spec.settings["prefill"] = "all";
   return spec;
 }

@@ -51,6 +51,17 @@ TEST(AttentionSpec, AmountsArePartsOrCounts) {
     EXPECT_NE(value_refusal(bad).find("must be"), std::string::npos) << bad << ": " << value_refusal(bad);
 }
 
+TEST(AttentionSpec, EveryRowSelectsWhereStepsDoNotMatter) {
+  const auto prefill = [](const char* text) {
+    const AttentionSpec spec = with_every_row(parse_attention_spec(text));
+    return spec.settings.contains("prefill") ? spec.settings.at("prefill") : "";
+  };
+  EXPECT_EQ(prefill("loki"), "all");
+  EXPECT_EQ(prefill("loki+atp:r=1/4"), "all");
+  EXPECT_EQ(prefill("loki+h2o"), "");
+  EXPECT_EQ(prefill("dense"), "");
+}
+
 TEST(AttentionSpec, TheTextIsCanonical) {
   EXPECT_EQ(parse_attention_spec("topk:sink=4,k=1/8").text(), "topk:k=1/8,sink=4");
 }

@@ -65,6 +65,7 @@ class Observer final : public Method {
   int64_t kept(const StepEnd& end) const noexcept override { return inner_.kept(end); }
   bool steps_matter() const noexcept override { return inner_.steps_matter(); }
   bool replays() const noexcept override { return inner_.replays(); }
+  int64_t replayable(int64_t tokens) const noexcept override { return inner_.replayable(tokens); }
   bool rows_are_tokens() const noexcept override { return inner_.rows_are_tokens(); }
   void to_cache_space(const LayerStep& step, View q) const override { inner_.to_cache_space(step, q); }
   void project(const LayerStep& step, View x, const Qkv& qkv) const override { inner_.project(step, x, qkv); }

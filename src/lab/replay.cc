@@ -58,12 +58,10 @@ bool DensePrefix::read(std::span<const int32_t> tokens, const std::function<bool
 
 Branch DensePrefix::fork(const Method& method, int64_t room) const {
   Branch branch(kv_shape(model_.shape(), method, kv_type_, static_cast<int64_t>(tokens_.size()) + room));
-  if (method.replays()) {
-    replay(method, branch);
-    return branch;
-  }
+  const int64_t replayed = method.replayable(static_cast<int64_t>(tokens_.size()));
+  replay(method, replayed, branch);
   const std::span<const int32_t> tokens(tokens_);
-  for (size_t begin = 0; begin < tokens.size(); begin += static_cast<size_t>(chunk_))
+  for (auto begin = static_cast<size_t>(replayed); begin < tokens.size(); begin += static_cast<size_t>(chunk_))
     advance(context_, model_, method, branch,
             tokens.subspan(begin, std::min(static_cast<size_t>(chunk_), tokens.size() - begin)), {});
   return branch;
@@ -95,13 +93,12 @@ void read_rows(const Context& context, const KvPages& kv, int64_t begin, View k,
 }  // namespace
 
 // The steps of a forward pass, as far as append() sees them.
-void DensePrefix::replay(const Method& method, Branch& branch) const {
+void DensePrefix::replay(const Method& method, int64_t tokens, Branch& branch) const {
   const AttentionShape& shape = model_.shape().attention;
   const Projections none;
-  const auto total = static_cast<int64_t>(tokens_.size());
   std::vector<int32_t> positions(static_cast<size_t>(chunk_));
-  for (int64_t begin = 0; begin < total;) {
-    const auto count = static_cast<int32_t>(std::min<int64_t>(chunk_, total - begin));
+  for (int64_t begin = 0; begin < tokens;) {
+    const auto count = static_cast<int32_t>(std::min<int64_t>(chunk_, tokens - begin));
     LK_REQUIRE(branch.cache.grow(branch.sequence, count), kInternal, "[replay] the cache is full");
     std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
     for (int layer = 0; layer < shape.layers; ++layer) {

@@ -1,6 +1,7 @@
 // replay: one dense pass over a text, continued by many methods. What a method keeps of a prompt follows from the
 // prompt's keys and values alone (Method::replays), so these are computed once and handed to each method's append();
-// only what comes after them is run with the method. Methods that remember what queries read run the prompt themselves.
+// only what comes after them is run with the method. Methods that remember what queries read run the prompt themselves,
+// others the part of it from which on they keep something else (Method::replayable).
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,7 @@ class DensePrefix {
 
  private:
   KvShape shape(int64_t tokens) const;
-  void replay(const Method&, Branch&) const;
+  void replay(const Method&, int64_t tokens, Branch&) const;
 
   const Context& context_;
   const Model& model_;
