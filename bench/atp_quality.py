@@ -11,13 +11,16 @@ A job ended early goes on where it was when it is started again.
 import argparse
 import datetime
 import json
+import math
 import pathlib
+import statistics
 import subprocess
 import sys
 from fractions import Fraction
 
 from agreement import row
 from record import ROOT, commit
+
 LOKI = "loki:index=pq:128,k=1/16,min=1"
 MOST = 256  # recent tokens, exact, where a prompt is shortened once
 
@@ -64,12 +67,36 @@ def bytes_of_old_token(spec, width):
     return float(share * width * 2) * (2 if "centroids" in spec and "within" not in spec else 1) + index
 
 
+def part_of(journal):
+    """What a job that was ended has of each method: the windows that all of them have read."""
+    windows = {}
+    for line in journal.read_text().splitlines():
+        if '"result"' in line:
+            unit = json.loads(line)
+            windows.setdefault(unit["attention"], []).append(unit["result"])
+    done = min(len(found) for found in windows.values())
+    for attention, found in windows.items():
+        if done == 0 or "kl" not in found[0]:
+            return
+        kl = [window["kl"] for window in found[:done]]
+        nll = [window["nll"] for window in found[:done]]
+        dense = statistics.mean(window["dense_nll"] for window in found[:done])
+        yield {"attention": attention, "windows": done, "dense_perplexity": math.exp(dense), "kl": statistics.mean(kl),
+               "kl_error": statistics.stdev(kl) / math.sqrt(done) if done > 1 else None,
+               "perplexity": math.exp(statistics.mean(nll)),
+               "perplexity_percent": 100 * math.expm1(statistics.mean(nll) - dense)}
+
+
 def collect(folder, width):
     about = {"commit": commit(), "date": datetime.date.today().isoformat(), "command": "bench/atp_quality.py"}
     agreement, needle, machine = [], [], None
     for name, _, _ in jobs():
         file = folder / f"{name}.json"
+        journal = file.with_suffix(".journal")
         if not file.exists():
+            for part in part_of(journal) if journal.exists() else []:
+                if part["attention"] != "dense":
+                    agreement.append({"job": name, "context": 8192, "bytes": bytes_of_old_token(part["attention"], width), **part})
             continue
         found = json.loads(file.read_text())
         machine = found["machine"]
@@ -77,8 +104,8 @@ def collect(folder, width):
             for result in found.get(task, {}).get("results", []):
                 common = {"job": name, "context": found[task]["context"], "attention": result["attention"],
                           "bytes": bytes_of_old_token(result["attention"], width)}
-                if task == "agreement" and result["windows"] > 0 and result["attention"] != "dense":
-                    rows.append({**common, "windows": result["windows"], "dense_perplexity": result["dense_perplexity"],
+                if task == "agreement" and result["windows"] and result["attention"] != "dense":
+                    rows.append({**common, "windows": len(result["windows"]), "dense_perplexity": result["dense_perplexity"],
                                  **row(result)})
                 if task == "needle" and result["trials"] > 0:
                     rows.append({**common, **{key: result[key] for key in ("found", "trials", "nll")}})

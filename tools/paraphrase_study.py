@@ -29,7 +29,30 @@ def read_pairs(path):
     return [int(f[0]) for f in fields], [f[3] for f in fields], [f[4] for f in fields]
 
 
+PIECE = 500  # texts
+
+
 def embed(args, method, texts):
+    """Of all texts, a piece at a time; pieces in --keep are not made again."""
+    vectors, tokens, spec = [], [], method
+    for begin in range(0, len(texts), PIECE):
+        kept = args.keep / f"{method.replace('/', '_')}-{begin}.json" if args.keep else None
+        piece = texts[begin:begin + PIECE]
+        if kept and kept.exists():
+            found = json.loads(kept.read_text())
+        else:
+            found = embed_piece(args, method, piece)
+        if kept and not kept.exists():
+            kept.write_text(json.dumps(found))
+        if len(found[0]) != len(piece):
+            sys.exit(f"{kept}: {len(found[0])} texts, {len(piece)} are asked for")
+        vectors += found[0]
+        tokens += found[1]
+        spec = found[2]
+    return vectors, tokens, spec
+
+
+def embed_piece(args, method, texts):
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write("\n".join(texts) + "\n")
         file.flush()
@@ -74,6 +97,7 @@ def main():
     parser.add_argument("--attention", action="append", default=[], help="besides dense; may be given several times")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--limit", type=int, default=None, help="only so many pairs")
+    parser.add_argument("--keep", type=pathlib.Path, help="a folder for embeddings: a run that was ended goes on with them")
     parser.add_argument("--json", type=pathlib.Path, help="also write the table to this file")
     args = parser.parse_args()
     labels, first, second = (column[:args.limit] for column in read_pairs(args.pairs))
