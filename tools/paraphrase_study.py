@@ -89,6 +89,21 @@ def spearman(a, b):
     return cosine([x - mean_a for x in a], [y - mean_b for y in b])
 
 
+def write(args, rows, pairs, mean_tokens):
+    """The rows so far, with those of other methods that the file has already."""
+    about = {"model": args.model.name, "texts": args.pairs.name, "pairs": pairs}
+    before = json.loads(args.json.read_text()) if args.json.exists() else {}
+    if all(before.get(key) == value for key, value in about.items()):
+        done = {row["attention"] for row in rows}
+        rows = rows + [row for row in before["results"] if row["attention"] not in done]
+    rows = sorted(rows, key=lambda row: (row["attention"] != "dense", row["attention"]))
+    command = " ".join(["tools/paraphrase_study.py", args.model.name, args.pairs.name,
+                        *(word for row in rows[1:] for word in ("--attention", row["attention"]))])
+    result = {"command": command, "commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine(),
+              **about, "mean_tokens": mean_tokens, "results": rows}
+    args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=pathlib.Path)
@@ -111,18 +126,9 @@ def main():
                      "spearman": spearman(labels, pairs)})
         print(f"{spec:44} cosine to dense {rows[-1]['cosine']:.4f} (worst twentieth below {rows[-1]['cosine_5_percent']:.4f})"
               f"  Spearman {rows[-1]['spearman']:.4f}", flush=True)
-    if args.json:
-        about = {"model": args.model.name, "texts": args.pairs.name, "pairs": len(labels)}
-        before = json.loads(args.json.read_text()) if args.json.exists() else {}
-        if all(before.get(key) == value for key, value in about.items()):
-            done = {row["attention"] for row in rows}
-            rows = [row for row in before["results"] if row["attention"] not in done] + rows
-        rows.sort(key=lambda row: row["attention"] != "dense")
-        command = " ".join(["tools/paraphrase_study.py", args.model.name, args.pairs.name,
-                            *(word for row in rows[1:] for word in ("--attention", row["attention"]))])
-        result = {"command": command, "commit": commit(), "date": datetime.date.today().isoformat(), "machine": machine(),
-                  **about, "mean_tokens": sum(tokens) / len(tokens), "results": rows}
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        if args.json:
+            write(args, rows, len(labels), sum(tokens) / len(tokens))
+
 
 
 if __name__ == "__main__":
