@@ -96,7 +96,7 @@ void add_layers(const Report& report, Page& page) {
   if (all.empty()) return;
   page.section("Layers", "Recall by layer and head",
                "Recall is the part of the best tokens, by exact scores, that a method chose; mass is how much of the "
-               "softmax the tokens it read hold. A pale column is a layer whose keys the index knows less well.");
+               "softmax the tokens it read hold. A faint column is a layer whose keys the index knows less well.");
   add_map(all, &LayerFacts::recall, "recall", page);
   add_map(all, &LayerFacts::mass, "mass", page);
   add_map(all, &LayerFacts::error, "output error", page);

@@ -119,7 +119,7 @@ void add_tunes(const Report& report, Page& page) {
   if (with == 0) return;
   page.section("Profile", "A setting for each layer",
                "What lowkey tune tried: one setting for all layers, and settings of each layer's own. Down and to the "
-               "left is better. The map shows where a setting hurts: dark layers must read more.");
+               "left is better. The map shows where a setting hurts: layers of strong colour must read more.");
   for (const RunFacts& run : report.runs)
     for (const TuneFacts& tune : run.tunes) {
       if (with > 1) page.note(run.name);
