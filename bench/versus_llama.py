@@ -5,7 +5,8 @@ llama.cpp runs as llama-cpp-python (LLAMA_CPP_LIB_PATH names a folder with anoth
 --llama-bench PATH, as that program. With llama-cpp-python both caches are filled with noise before decoding at depth,
 because the time of a step depends on how many keys there are, not on what they say; llama-bench reads a real prompt
 of that length first, which takes long. Both of llama.cpp's attention paths are timed (flash attention off and on)
-and lowkey is compared with the faster one. --attention adds runs of lowkey with other methods.
+and lowkey is compared with the faster one. --attention adds runs of lowkey with other methods, --isa with narrower
+instructions.
 
     pip install numpy llama-cpp-python
     tools/make_random_model.py -o llama-1b-q8_0.gguf
@@ -27,14 +28,15 @@ def output_of(command):
 
 
 class Lowkey:
-    def __init__(self, args, attention="dense"):
+    def __init__(self, args, attention="dense", isa=None):
         self.program, self.model, self.threads, self.attention = args.lowkey, args.model, args.threads, attention
+        self.limit = ["--isa", isa] if isa else []
         self.version = output_of([self.program, "--version"]).strip()
 
     def rate(self, what, tokens, depth):
         """Tokens per second of one run after one untimed step."""
         found = json.loads(output_of([self.program, "bench", what, self.model, "-n", tokens, "--depth", depth, "-r", 1,
-                                      "--threads", self.threads, "--kv-type", "f16", "--json",
+                                      "--threads", self.threads, "--kv-type", "f16", "--json", *self.limit,
                                       *(["--attention", self.attention] if what == "decode" else [])]))
         self.isa = found.get("isa")
         return found["results"][0]["tokens_per_second"]
@@ -126,7 +128,7 @@ def measure(case, engines, args):
     """One case: the engines take turns in every round; medians, and the median of each round's ratio."""
     what, tokens, depth = case
     if what == "prefill":  # dense whatever the method
-        engines = {name: e for name, e in engines.items() if not name.startswith("lowkey ")}
+        engines = {name: e for name, e in engines.items() if getattr(e, "attention", "dense") == "dense"}
     rates = {name: [] for name in engines}
     for _ in range(args.rounds):
         for name, engine in engines.items():
@@ -155,6 +157,7 @@ def main():
     parser.add_argument("--lowkey", default=ROOT / "build/release/apps/cli/lowkey", help="the program")
     parser.add_argument("--llama-bench", help="use this program instead of llama-cpp-python")
     parser.add_argument("--attention", nargs="*", default=[], help="methods beside dense, when decoding")
+    parser.add_argument("--isa", nargs="*", default=[], help="instruction sets beside the best there is")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--depth", default="0,4096,32768", help="tokens in the cache when decoding; '' for none")
@@ -164,6 +167,7 @@ def main():
     args = parser.parse_args()
     peer = LlamaBench if args.llama_bench else LlamaPython
     engines = {"lowkey": Lowkey(args), **{f"lowkey {a}": Lowkey(args, a) for a in args.attention},
+               **{f"lowkey {isa}": Lowkey(args, isa=isa) for isa in args.isa},
                "llama.cpp": peer(args, False), "llama.cpp flash": peer(args, True)}
     cases = [("decode", args.tokens, int(depth)) for depth in args.depth.split(",") if depth]
     cases += [("prefill", args.prompt, 0)] if args.prompt else []

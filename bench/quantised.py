@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""What rounding costs in perplexity: of weights by type, and of keys and values kept as bytes.
+
+weights  converts a Hugging Face folder to each type, and scores the same windows of a text with lowkey reading chunks
+         (products with 16-bit activations), with lowkey reading 8 tokens at a time (the products that decode: types
+         of up to 6 bits against 8-bit activations), and with llama.cpp. Rows are kept as they come: a run cut
+         short goes on where it was.
+cache    scores windows with --kv-type f16 and int8; what is kept of an earlier run is not asked again.
+
+Rises are paired: the mean over windows of the difference to f16, with 1.96 standard errors.
+
+    pip install numpy llama-cpp-python tokenizers
+    bench/quantised.py weights MODEL_FOLDER --text FILE
+    bench/quantised.py cache MODEL_FOLDER --text FILE --context 16384 --windows 2
+"""
+import argparse
+import ctypes
+import datetime
+import json
+import math
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import types
+
+from record import ROOT, commit, machine
+
+sys.path.insert(0, str(ROOT / "tools"))
+TYPES = "f16 q8_0 q6_k q5_1 q5_k q5_0 q4_1 q4_k q4_0 q3_k q2_k".split()
+
+
+def lowkey_nll(args, model, *options):
+    """Of each window, per token."""
+    command = [args.lowkey, "eval", model, "--task", "perplexity", "--text", args.text, "--context", args.context,
+               "--windows", args.windows, "--threads", args.threads, "--json", *options]
+    done = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)["results"][0]["window_nll"]
+
+
+def has_peer():
+    try:
+        import llama_cpp  # noqa: F401
+    except (ImportError, FileNotFoundError):  # or its library is not there
+        return False
+    return True
+
+
+def peer_nll(args, path):
+    """Of the same windows in llama.cpp; its name."""
+    import llama_cpp
+    from check_llama_cpp import Peer
+    from perplexity_reference import token_stream
+
+    quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
+    config = types.SimpleNamespace(**json.loads((args.model / "config.json").read_text()))
+    stream = token_stream(args.model, config, args.text)
+    pieces = len(stream) // args.context
+    peer, nll = Peer(path, args.threads), []
+    for i in range(args.windows):
+        begin = i * pieces // args.windows * args.context
+        nll.append(math.log(peer.perplexity(stream[begin:begin + args.context])))
+    peer.close()
+    return nll, f"llama-cpp-python {llama_cpp.__version__}"
+
+
+def rise(nll, exact):
+    """Percent of perplexity over `exact`, window by window: the mean and the ends of its interval."""
+    difference = [a - b for a, b in zip(nll, exact)]
+    mean = statistics.mean(difference)
+    wide = 1.96 * statistics.stdev(difference) / math.sqrt(len(difference)) if len(difference) > 1 else math.nan
+    return [100 * math.expm1(x) for x in (mean, mean - wide, mean + wide)]
+
+
+def perplexity(nll):
+    return math.exp(statistics.mean(nll))
+
+
+def about(args, **more):
+    return {"command": f"bench/quantised.py {args.what} {args.model.name} --text {args.text.name}", "commit": commit(),
+            "date": datetime.date.today().isoformat(), "machine": machine(), "model": args.model.name,
+            "text": args.text.name, "context": args.context, "windows": args.windows, **more}
+
+
+def weights(args, result):
+    rows = {row["type"]: row for row in result.get("results", [])}
+    peer = result.get("peer")
+    for kind in ["f16", *args.types]:  # what the others are compared with
+        row = rows.setdefault(kind, {"type": kind})
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / f"{kind}.gguf"
+            missing = {"nll", "nll_decoding"} | (set() if args.alone else {"nll_peer"})
+            if missing - row.keys() and time.monotonic() < args.end:
+                subprocess.run([args.lowkey, "convert", args.model, "-o", path, "--type", kind], check=True)
+                row["megabytes"] = path.stat().st_size / 1e6
+            for key, measure in {"nll": lambda: lowkey_nll(args, path),
+                                 "nll_decoding": lambda: lowkey_nll(args, path, "--chunk", 8),
+                                 "nll_peer": lambda: peer_nll(args, path)}.items():
+                if key in row or time.monotonic() > args.end or (key == "nll_peer" and args.alone):
+                    continue
+                print(f"+ {kind} {key}", file=sys.stderr, flush=True)
+                row[key] = measure()
+                if key == "nll_peer":
+                    row[key], peer = row[key]
+                of, exact = key[3:], rows["f16"][key]
+                row["perplexity" + of] = perplexity(row[key])
+                row["rise" + of], row["low" + of], row["high" + of] = rise(row[key], exact)
+                yield about(args, peer=peer, results=[rows[kind] for kind in TYPES if kind in rows])
+
+
+def cache(args, result):
+    found = dict(result.get("nll", {}))
+    for kind in ("f16", "int8"):
+        if kind not in found:
+            found[kind] = lowkey_nll(args, args.model, "--kv-type", kind)
+            yield about(args, nll=found, results=[])
+    row = dict(zip(("rise", "low", "high"), rise(found["int8"], found["f16"])))
+    yield about(args, nll=found, results=[{"kv_type": kind, "perplexity": perplexity(nll),
+                                           **(row if kind == "int8" else {"rise": 0., "low": 0., "high": 0.})}
+                                          for kind, nll in found.items()])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("weights", "cache"))
+    parser.add_argument("model", type=pathlib.Path, help="a Hugging Face folder")
+    parser.add_argument("--text", type=pathlib.Path, required=True)
+    parser.add_argument("--lowkey", default=ROOT / "build/release/apps/cli/lowkey", help="the program")
+    parser.add_argument("--context", type=int, default=2048)
+    parser.add_argument("--windows", type=int, default=4, help="evenly spaced over the text")
+    parser.add_argument("--types", nargs="*", default=TYPES, choices=TYPES, help="of weights")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--alone", action="store_true", help="without llama.cpp")
+    parser.add_argument("--seconds", type=float, default=150, help="after which nothing new is begun")
+    parser.add_argument("-o", "--output", type=pathlib.Path, help="default: bench/results/quantised-WHAT.json")
+    args = parser.parse_args()
+    args.alone = args.alone or not has_peer()
+    args.end = time.monotonic() + args.seconds
+    file = args.output or ROOT / f"bench/results/quantised-{args.what}.json"
+    for result in {"weights": weights, "cache": cache}[args.what](args, json.loads(file.read_text()) if file.exists() else {}):
+        file.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
