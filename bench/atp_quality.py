@@ -74,7 +74,7 @@ def part_of(journal):
         if '"result"' in line:
             unit = json.loads(line)
             windows.setdefault(unit["attention"], []).append(unit["result"])
-    done = min(len(found) for found in windows.values())
+    done = min((len(found) for found in windows.values()), default=0)
     for attention, found in windows.items():
         if done == 0 or "kl" not in found[0]:
             return
@@ -90,13 +90,14 @@ def part_of(journal):
 def collect(folder, width):
     about = {"commit": commit(), "date": datetime.date.today().isoformat(), "command": "bench/atp_quality.py"}
     agreement, needle, machine = [], [], None
-    for name, _, _ in jobs():
+    for name, task_words, _ in jobs():
         file = folder / f"{name}.json"
         journal = file.with_suffix(".journal")
         if not file.exists():
+            context = task_words[task_words.index("--context") + 1]
             for part in part_of(journal) if journal.exists() else []:
                 if part["attention"] != "dense":
-                    agreement.append({"job": name, "context": 8192, "bytes": bytes_of_old_token(part["attention"], width), **part})
+                    agreement.append({"job": name, "context": context, "bytes": bytes_of_old_token(part["attention"], width), **part})
             continue
         found = json.loads(file.read_text())
         machine = found["machine"]
