@@ -3,6 +3,9 @@
 // weights' exponentials and the sums over tokens add c_v eps of sum p|v|. A kernel that rounds q, k, p and v to bf16
 // first (unit eps 2^-8, halved by rounding to nearest) has the same formula with that eps for the products. So
 //     |out - exact| <= eps (2 c_s scale max sum|q||k| + c_v) sum p|v|
+// Beside a cache of bytes q is rounded to 2^-16 of its largest number, and p times the scales of the values to as much
+// of the largest of these:
+//     2^-16 (2 scale max|q| max sum|k| sum p|v| + S max(p max|v|))     more, S tokens
 // A wrong token, a wrong head or a lost rescaling is far outside for either eps.
 #pragma once
 
@@ -24,12 +27,14 @@ inline void attention_bound(const KvPages& kv, int head, TokenList list, const f
   const int64_t dim = kv.head_dim, count = list.ids ? list.count : kv.length;
   const auto row = [&](int64_t i) { return kv.token(head, list.ids ? list.ids[i] : i); };
   std::vector<double> score(static_cast<size_t>(count));
-  double products = 0, total = 0;
+  const double rounding = kv.dtype == DType::kI8 ? 0x1p-16 : 0;
+  double peak = 0, products = 0, total = 0, heaviest = 0;
+  for (int64_t d = 0; d < dim; ++d) peak = std::max(peak, std::abs(double{q[d]}));
   for (int64_t i = 0; i < count; ++i) {
     double dot = 0, absolute = 0;
     for (int64_t d = 0; d < dim; ++d) {
-      const double product = double{q[d]} * ref::kv_value(kv, row(i), d);
-      dot += product, absolute += std::abs(product);
+      const double key = ref::kv_value(kv, row(i), d), product = q[d] * key;
+      dot += product, absolute += std::abs(product) + rounding / eps * peak * std::abs(key);
     }
     score[static_cast<size_t>(i)] = dot * scale;
     products = std::max(products, absolute * std::abs(scale));
@@ -39,9 +44,13 @@ inline void attention_bound(const KvPages& kv, int head, TokenList list, const f
   for (int64_t i = 0; i < count; ++i) {
     const double weight = std::exp(score[static_cast<size_t>(i)] - max);
     total += weight;
-    for (int64_t d = 0; d < dim; ++d) bound[d] += weight * std::abs(ref::kv_value(kv, row(i), dim + d));
+    for (int64_t d = 0; d < dim; ++d) {
+      const double value = std::abs(ref::kv_value(kv, row(i), dim + d));
+      bound[d] += weight * value, heaviest = std::max(heaviest, weight * value);
+    }
   }
-  for (int64_t d = 0; d < dim; ++d) bound[d] *= eps * (2 * kScore * products + kValue) / total;
+  const double of_weights = rounding * static_cast<double>(count) * heaviest;
+  for (int64_t d = 0; d < dim; ++d) bound[d] = (bound[d] * eps * (2 * kScore * products + kValue) + of_weights) / total;
 }
 
 // The same where scores are capped: tanh changes no score by more than its error was, and errs by 2^-20 of the cap. In

@@ -35,6 +35,7 @@ inline const std::vector<AttentionCase>& attention_cases() {
       {"20/1 heads of 8: past the heads worked on together", 20, 1, 8, DType::kF32, 1, {70}},
       {"1B, bytes", 32, 8, 64, DType::kI8, 64, {300, 65}},
       {"5/1 heads of 72, bytes", 5, 1, 72, DType::kI8, 16, {129, 1}},
+      {"7/1 heads of 128, bytes, past one run", 7, 1, 128, DType::kI8, 64, {601}},
       {"past one run", 2, 1, 128, DType::kF16, 64, {2111}},
       {"f32 past one run", 6, 2, 128, DType::kF32, 64, {600, 257}},
   };

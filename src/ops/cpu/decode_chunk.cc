@@ -5,10 +5,7 @@
 // the run alone, so paging and lists do not change a bit of the result.
 #include "ops/cpu/decode_chunk.h"
 
-#include <hwy/cache_control.h>
-
 #include <algorithm>
-#include <bit>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -20,6 +17,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "ops/cpu/decode_block-inl.h"
+#include "ops/cpu/decode_bytes-inl.h"
 #include "ops/cpu/lanes-inl.h"
 #include "ops/cpu/soft_cap-inl.h"
 
@@ -28,119 +27,76 @@ namespace lowkey {
 namespace HWY_NAMESPACE {
 namespace {
 
-constexpr int kMaxBlock = 64;       // tokens of a block, at most
-constexpr int kBlockBytes = 16384;  // half of the smallest L1 data cache of today's processors
-constexpr int kMaxHeads = 16;       // query heads worked on together; larger groups go in parts
-constexpr int64_t kLineBytes = 64;
-
-struct Block {
-  int count = 0;                                 // tokens
-  alignas(64) const std::byte* rows[kMaxBlock];  // [count rounded up to 4]; the last row repeats
+// How the numbers of a row are multiplied with queries in f32. As ByteDots, decode_bytes-inl.h.
+template <class D, typename T>
+struct FloatDots {
+  using Key = T;
+  using Query = float;
+  using Sum = hn::Vec<D>;
+  static constexpr int64_t kStep = hn::MaxLanes(D());
+  HWY_INLINE static Sum zero() { return hn::Zero(D()); }
+  HWY_INLINE static Sum query(const float* q) { return hn::LoadU(D(), q); }
+  HWY_INLINE static Sum key(const T* k) { return load_f32(D(), k); }
+  HWY_INLINE static Sum add(Sum key, Sum query, Sum sum) { return hn::MulAdd(key, query, sum); }
+  HWY_INLINE static Sum floats(Sum sum) { return sum; }
 };
-
-struct Workspace {
-  Block blocks[3];
-  Block* block = &blocks[0];  // worked on
-  Block* next = &blocks[1];   // being fetched
-  Block* later = &blocks[2];  // of a list: on its way to the second cache
-  int fetched = 0;            // rows of them that have been asked for
-  bool listed = false;
-  alignas(64) float weights[kMaxHeads][kMaxBlock];  // scores, then 2^(score - max)
-  float rescale[kMaxHeads];                         // 2^(old max - new max)
-};
-
-int block_tokens(const KvPages& kv) {
-  const auto tokens = std::bit_floor(static_cast<uint64_t>(kBlockBytes / kv.token_bytes()));
-  return static_cast<int>(std::clamp<uint64_t>(tokens, 4, kMaxBlock));
-}
-
-void gather(const DecodeChunk& c, int64_t at, int most, Block& block) {
-  const KvPages& kv = *c.kv;
-  const int shift = std::countr_zero(static_cast<unsigned>(kv.page_tokens));
-  const int64_t mask = kv.page_tokens - 1, bytes = kv.token_bytes();
-  const std::byte* region = kv.base + c.head * kv.head_stride;
-  block.count = static_cast<int>(std::clamp<int64_t>(c.end - at, 0, most));
-  for (int i = 0; i < block.count; ++i) {
-    const int64_t token = c.ids ? c.ids[at + i] : at + i;
-    block.rows[i] = region + ((int64_t{kv.table[token >> shift]} << shift) + (token & mask)) * bytes;
-  }
-  for (int i = block.count; i % 4 != 0; ++i) block.rows[i] = block.rows[block.count - 1];
-}
-
-// Asks for one more row of the next block. The calls are spread evenly over the work on a block: a processor has room
-// for few lines on their way, and a burst of requests holds up the work behind it. Rows of a list lie on pages of
-// their own, where a processor may drop a request that finds no translation of the address: they are asked for twice.
-HWY_INLINE void fetch_row(Workspace& w, int64_t row_bytes) {
-  const int row = w.fetched++;
-  if (row < w.next->count)
-    for (int64_t i = 0; i < row_bytes; i += kLineBytes) hwy::Prefetch(w.next->rows[row] + i);
-  if (w.listed && row < w.later->count)
-    for (int64_t i = 0; i < row_bytes; i += kLineBytes) __builtin_prefetch(w.later->rows[row] + i, 0, 2);
-}
 
 // weights[head][token] = q[head] . k[token] for a tile of 4 or 2 tokens. Its sums, the queries and a key or two fit
 // the registers.
-template <int kHeads, int kTokens, class D, typename T>
-HWY_INLINE void score_tile(D d, const T* const* k, const float* q, int64_t dim, float* weights) {
-  hn::Vec<D> sum[kHeads][kTokens];
+template <int kHeads, int kTokens, class Dots, class D>
+HWY_INLINE void score_tile(D d, const typename Dots::Key* const* k, const typename Dots::Query* q, int64_t dim,
+                           float* weights) {
+  typename Dots::Sum sum[kHeads][kTokens];
   for (auto& row : sum)
-    for (auto& s : row) s = hn::Zero(d);
+    for (auto& s : row) s = Dots::zero();
 #pragma GCC unroll 4
-  for (int64_t i = 0; i < dim; i += static_cast<int64_t>(hn::Lanes(d))) {
-    hn::Vec<D> query[kHeads];
-    for (int h = 0; h < kHeads; ++h) query[h] = hn::LoadU(d, q + h * dim + i);
+  for (int64_t i = 0; i < dim; i += Dots::kStep) {
+    decltype(Dots::query(q)) query[kHeads];
+    for (int h = 0; h < kHeads; ++h) query[h] = Dots::query(q + h * dim + i);
     for (int t = 0; t < kTokens; ++t) {
-      const auto key = load_f32(d, k[t] + i);
-      for (int h = 0; h < kHeads; ++h) sum[h][t] = hn::MulAdd(key, query[h], sum[h][t]);
+      const auto key = Dots::key(k[t] + i);
+      for (int h = 0; h < kHeads; ++h) sum[h][t] = Dots::add(key, query[h], sum[h][t]);
     }
   }
+  const auto floats = [&](int h, int t) HWY_ATTR { return Dots::floats(sum[h][t]); };
   if constexpr (kTokens == 4) {
     for (int h = 0; h < kHeads; ++h)
-      store_sums_of_4(d, sum[h][0], sum[h][1], sum[h][2], sum[h][3], weights + h * kMaxBlock);
+      store_sums_of_4(d, floats(h, 0), floats(h, 1), floats(h, 2), floats(h, 3), weights + h * kMaxBlock);
   } else {
-    for (int h = 0; h < kHeads; h += 2)
-      store_sums_of_2_and_2(d, sum[h][0], sum[h][1], sum[h + 1][0], sum[h + 1][1], weights + h * kMaxBlock, kMaxBlock);
+    for (int h = 0; h < kHeads; h += 2) {
+      store_sums_of_2_and_2(d, floats(h, 0), floats(h, 1), floats(h + 1, 0), floats(h + 1, 1), weights + h * kMaxBlock,
+                            kMaxBlock);
+    }
   }
 }
 
 // Four tokens against all heads. Four heads at a time load and widen a key once for all of them: with 32 registers
 // for four tokens, with 16 for two.
-template <class D, typename T>
-HWY_INLINE void score_4_tokens(D d, const T* const* k, const float* q, int heads, int64_t dim, float* weights) {
+template <class Dots, class D>
+HWY_INLINE void score_4_tokens(D d, const typename Dots::Key* const* k, const typename Dots::Query* q, int heads,
+                               int64_t dim, float* weights) {
   int h = 0;
   if constexpr (HWY_TARGET <= HWY_AVX3) {
-    for (; heads - h >= 4; h += 4) score_tile<4, 4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+    for (; heads - h >= 4; h += 4) score_tile<4, 4, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
   } else if constexpr (HWY_TARGET <= HWY_AVX2) {
     for (; heads - h >= 4; h += 4) {
-      score_tile<4, 2>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-      score_tile<4, 2>(d, k + 2, q + h * dim, dim, weights + h * kMaxBlock + 2);
+      score_tile<4, 2, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+      score_tile<4, 2, Dots>(d, k + 2, q + h * dim, dim, weights + h * kMaxBlock + 2);
     }
   }
-  if (heads - h == 3) return score_tile<3, 4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-  for (; heads - h >= 2; h += 2) score_tile<2, 4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-  if (heads > h) score_tile<1, 4>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  if (heads - h == 3) return score_tile<3, 4, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  for (; heads - h >= 2; h += 2) score_tile<2, 4, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  if (heads > h) score_tile<1, 4, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
 }
 
-template <class D, typename T>
-void scores(D d, const DecodeChunk& c, const float* q, int heads, Workspace& w) {
+template <class Dots, class D>
+void scores(D d, const DecodeChunk& c, const typename Dots::Query* q, int heads, Workspace& w) {
+  using Key = typename Dots::Key;
   const int64_t row_bytes = c.kv->token_bytes();
   for (int t = 0; t < w.block->count; t += 4) {
     for (int row = 0; row < 2; ++row) fetch_row(w, row_bytes);  // half of the next block in all
-    score_4_tokens(d, reinterpret_cast<const T* const*>(w.block->rows + t), q, heads, c.kv->head_dim, w.weights[0] + t);
-  }
-}
-
-// Rows of bytes: their scores times the scales of their keys (part 0), or their weights times those of their values
-// (1).
-template <class D>
-void multiply_scales(D d, Workspace& w, int heads, int64_t dim, int part) {
-  const int lanes = static_cast<int>(hn::Lanes(d)), count = w.block->count;
-  alignas(64) float scale[kMaxBlock];
-  for (int t = 0; t < count; ++t) scale[t] = byte_scale(w.block->rows[t], dim, part);
-  for (int t = count; t % lanes != 0; ++t) scale[t] = 0.f;
-  for (int t = 0; t < count; t += lanes) {
-    const auto factor = hn::Load(d, scale + t);
-    for (int h = 0; h < heads; ++h) hn::Store(hn::Mul(hn::Load(d, w.weights[h] + t), factor), d, w.weights[h] + t);
+    score_4_tokens<Dots>(d, reinterpret_cast<const Key* const*>(w.block->rows + t), q, heads, c.kv->head_dim,
+                         w.weights[0] + t);
   }
 }
 
@@ -182,15 +138,6 @@ void softmax_step(D d, Workspace& w, int heads, int64_t dim, float* state, int64
   for (; heads - h >= 1; h += 1) softmax_heads<1>(d, w, h, dim, state + h * stride, stride);
 }
 
-struct ValueTile {
-  int first_head;
-  int rows;         // of the next block, to ask for on the way
-  int64_t dim, at;  // D, and where in it the tile begins
-  int64_t row_bytes;
-  float* state;  // [heads, stride]
-  int64_t stride;
-};
-
 // state[head][at...] = state * rescale + sum over the block of weight * v, for a tile of kHeads x kVectors.
 template <int kHeads, int kVectors, class D, typename T>
 HWY_INLINE void value_tile(D d, Workspace& w, const ValueTile& tile) {
@@ -225,7 +172,7 @@ HWY_INLINE void value_tile(D d, Workspace& w, const ValueTile& tile) {
 template <int kHeads, int kVectors, class D, typename T>
 HWY_INLINE void value_rows(D d, Workspace& w, ValueTile tile) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  tile.rows = std::max(1, static_cast<int>((tile.rows * kVectors * lanes + tile.dim - 1) / tile.dim));
+  tile.rows = tile_rows(tile.rows, kVectors * lanes, tile.dim);
   for (; tile.at + kVectors * lanes <= tile.dim; tile.at += kVectors * lanes)
     value_tile<kHeads, kVectors, D, T>(d, w, tile);
   for (; tile.at < tile.dim; tile.at += lanes) value_tile<kHeads, 1, D, T>(d, w, tile);
@@ -259,7 +206,8 @@ void values(D d, const KvPages& kv, Workspace& w, int heads, float* state) {
   }
 }
 
-template <class D, typename T>
+// kBytes: rows of bytes in products of integers; T is int8_t then.
+template <bool kBytes, class D, typename T>
 void attend(D d, const DecodeChunk& c, int first_head, int heads) {
   const int64_t dim = c.kv->head_dim, stride = state_floats(dim);
   const float* q = c.q + first_head * dim;
@@ -275,18 +223,29 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
   gather(c, c.begin, most, *w.next);
   gather(c, c.begin + most, most, *w.later);
   while (w.fetched < w.next->count) fetch_row(w, c.kv->token_bytes());
+  [[maybe_unused]] ByteWork bytes;
+  if constexpr (kBytes) round_queries(q, heads, dim, bytes);
   for (int64_t at = c.begin; at < c.end; at += most) {
     std::swap(w.block, w.next);
     std::swap(w.next, w.later);
     w.fetched = 0;
     gather(c, at + 2 * most, most, *w.later);
-    scores<D, T>(d, c, q, heads, w);
+    if constexpr (kBytes) {
+      scores<ByteDots>(d, c, bytes.query, heads, w);
+    } else {
+      scores<FloatDots<D, T>>(d, c, q, heads, w);
+    }
     const hn::ScalableTag<float> widest;
-    if constexpr (std::is_same_v<T, int8_t>) multiply_scales(widest, w, heads, dim, 0);
+    if constexpr (std::is_same_v<T, int8_t>) multiply_scales(w, heads, dim, 0, kBytes ? bytes.query_scale : nullptr);
     for (int h = 0; c.cap > 0 && h < heads; ++h) soft_cap_span(w.weights[h], w.block->count, c.cap);
     softmax_step(widest, w, heads, dim, state, stride);
-    if constexpr (std::is_same_v<T, int8_t>) multiply_scales(widest, w, heads, dim, 1);
-    values<D, T>(d, *c.kv, w, heads, state);
+    if constexpr (std::is_same_v<T, int8_t>) multiply_scales(w, heads, dim, 1, nullptr);
+    if constexpr (kBytes) {
+      round_weights(w, heads, bytes);
+      byte_values(*c.kv, w, bytes, heads, state);
+    } else {
+      values<D, T>(d, *c.kv, w, heads, state);
+    }
   }
 }
 
@@ -295,10 +254,12 @@ void attend_heads(const DecodeChunk& c) {
   const hn::ScalableTag<float> d;
   for (int h = 0; h < c.group; h += kMaxHeads) {
     const int heads = std::min(c.group - h, kMaxHeads);
-    if (c.kv->head_dim % static_cast<int>(hn::Lanes(d)) == 0) {
-      attend<decltype(d), T>(d, c, h, heads);
+    if (std::is_same_v<T, int8_t> && in_integers(c.kv->head_dim)) {
+      attend<HWY_TARGET != HWY_SCALAR && std::is_same_v<T, int8_t>, decltype(d), T>(d, c, h, heads);
+    } else if (c.kv->head_dim % static_cast<int>(hn::Lanes(d)) == 0) {
+      attend<false, decltype(d), T>(d, c, h, heads);
     } else {  // D is a multiple of 8, not of 16: half of the widest vector
-      attend<hn::CappedTag<float, 8>, T>({}, c, h, heads);
+      attend<false, hn::CappedTag<float, 8>, T>({}, c, h, heads);
     }
   }
 }
