@@ -148,3 +148,17 @@ def test_a_merged_adapter_is_the_trained_model(tmp_path):
     for name in whole:  # factors are kept as f16
         moved = (whole[name].float() - base[name].float()).abs().max()
         assert (whole[name].float() - parts[name].float()).abs().max() <= 2.0**-9 * moved + 2.0**-20
+
+
+@torch.no_grad()
+def test_classes_are_in_the_order_of_the_model(tmp_path, capsys):
+    out, rows, names = tmp_path / "out", tmp_path / "rows.tsv", ["quiet", "aged"]
+    torch.manual_seed(1)
+    model = folder.load(DATA / "tiny-bert", names)
+    folder.save(model, DATA / "tiny-bert", out, "dense", names)
+    texts, tokenizer = ["the sea", "the ship was old", "calm", "a garden of stone"], data.open_tokenizer(out)
+    said = [model.scores(model(torch.tensor([tokenizer.encode(t).ids]))).argmax().item() for t in texts]
+    for labels, more in ((names, []), (["1", "0"], ["--labels", "1,0"])):
+        rows.write_text("".join(f"{t}\t{labels[i]}\n" for t, i in zip(texts, said, strict=True)))
+        assert main(["eval", str(out), "--sentences", str(rows), "--device", "cpu", *more]) == 0
+        assert json.loads(capsys.readouterr().out)["accuracy rows"] == 1.0

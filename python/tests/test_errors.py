@@ -73,6 +73,16 @@ def test_sentences(capsys, tmp_path, rows, rule):
     assert rule in _said(capsys, *words)
 
 
+def test_what_is_needed_after_training_is_asked_for_before(capsys, tmp_path, text):
+    out, rows = tmp_path / "out", tmp_path / "rows.tsv"
+    rows.write_text("the sea\t0\nthe ship\t1\n")
+    llama, bert = _train(DATA / "tiny-llama3", text, out), ["train", DATA / "tiny-bert", "--sentences", rows, "-o", out]
+    assert "form=none" in _said(capsys, *llama, "--attention-after", "atp:form=none")
+    assert "--test no-such.txt" in _said(capsys, *llama, "--test", "no-such.txt")
+    assert "3 names, must be 2" in _said(capsys, *bert, "--labels", "a,b,c")
+    assert not out.exists()
+
+
 def test_adapters_of_other_models(capsys, tmp_path):
     adapter = tmp_path / "adapter.safetensors"
     words = ["merge", DATA / "tiny-llama3", adapter, "-o", tmp_path / "out"]
@@ -95,7 +105,8 @@ def test_checkpoints(capsys, tmp_path, text):
     assert "the options that it began with" in _said(capsys, *words, "--resume")
 
 
-@pytest.mark.parametrize("option", ["--steps=0", "--batch=none", "--minutes=-1", "--rate=nan", "--dtype=int4"])
+@pytest.mark.parametrize("option", ["--steps=0", "--batch=none", "--minutes=-1", "--rate=nan", "--dtype=int4",
+                                    "--lora=-1", "--codes=2", "--needles=few", "--test-lengths=64,", "--device=tpu"])
 def test_numbers(option, capsys):
     with pytest.raises(SystemExit) as end:
         main(["train", "MODEL", "-o", "OUT", option])

@@ -44,6 +44,7 @@ def _open(options, labels=None):
 
 def train(options):
     _refuse_same(options)
+    _require_tests(options)
     out = pathlib.Path(options.out)
     torch.manual_seed(options.seed)
     torch.backends.cuda.matmul.allow_tf32 = True
@@ -51,6 +52,7 @@ def train(options):
     sentences = _sentences(options, options.sentences, tokenizer) if options.sentences else None
     model, spec, text, device = _open(options, sentences and sentences.labels)
     text = options.attention_after or text
+    after, names = parse(text, model.causal), _names(options, sentences)
     if sentences:
         count = options.batch or 64
         task = SentenceTask(model, spec, sentences, count)
@@ -77,14 +79,13 @@ def train(options):
     facts = {"attention": text, "trained": options.attention, "seed": options.seed, "steps": trainer.step,
              "seconds": round(trainer.elapsed, 1), "losses": trainer.losses}  # fmt: skip
     if options.adapter:
-        names = _names(options, sentences)
         facts_inside = {"attention": text, **({"labels": json.dumps(names)} if names else {})}
         folder.save_adapter(model, out / "adapter.safetensors", facts_inside)
-    facts.update(_measure(options, model, parse(text, model.causal), tokenizer, device, sentences and sentences.labels))
+    facts.update(_measure(options, model, after, tokenizer, device, sentences and sentences.labels))
     if not options.adapter:
         for layer in model.adaptable().values():
             layer.merge_lora()
-        folder.save(model, options.model, out, text, _names(options, sentences), options.dtype)
+        folder.save(model, options.model, out, text, names, options.dtype)
     (out / "adapt.json").write_text(json.dumps(facts, indent=1) + "\n")
     trainer.file.unlink()
     print(json.dumps({k: v for k, v in facts.items() if k != "losses"}))
@@ -95,6 +96,13 @@ def _refuse_same(options):
     out = pathlib.Path(options.out)
     if out.exists() and out.samefile(options.model):
         raise ValueError(f"--out {out}: is MODEL itself, must be another folder")
+
+
+def _require_tests(options):
+    """Said now, not after the training."""
+    for file in options.test:
+        if not pathlib.Path(file).is_file():
+            raise ValueError(f"--test {file}: no such file")
 
 
 def _choose_parameters(model, rank):
@@ -132,7 +140,8 @@ def evaluate_model(options):
         folder.add_adapter(model, options.adapter)
         model.to(device)
     options.test.append(options.sentences or options.text)
-    labels = sorted(model.config.get("label2id", {"0": 0, "1": 1}))
+    number = model.config.get("label2id", {"0": 0, "1": 1})
+    labels = options.labels.split(",") if options.labels else sorted(number, key=number.get)
     facts = _measure(options, model, spec, tokenizer, device, labels)
     print(json.dumps({"attention": text, **facts}))
     return 0
@@ -146,7 +155,10 @@ def _sentences(options, file, tokenizer, labels=None):
 def _names(options, sentences):
     if sentences is None:
         return None
-    return options.labels.split(",") if options.labels else sentences.labels
+    names = options.labels.split(",") if options.labels else sentences.labels
+    if len(names) != len(sentences.labels):
+        raise ValueError(f"--labels {options.labels}: {len(names)} names, must be {len(sentences.labels)}")
+    return names
 
 
 def _measure(options, model, spec, tokenizer, device, labels):
@@ -158,7 +170,7 @@ def _measure(options, model, spec, tokenizer, device, labels):
             facts[f"accuracy {name}"] = found
             continue
         ids = data.text_ids(file, tokenizer, model.config)
-        for length in map(int, (options.test_lengths or str(options.length)).split(",")):
+        for length in options.test_lengths or [options.length]:
             facts.update(_measure_text(options, model, spec, ids, tokenizer, length, device))
     return facts
 

@@ -28,14 +28,33 @@ def _count(word):
     return int(word)
 
 
-def _number(word):
+def _whole(word):
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word}, must be a whole number, 0 or more")
+    return int(word)
+
+
+def _counts(word):
+    return [_count(part) for part in word.split(",")]
+
+
+def _float(word):
     try:
-        value = float(word)
+        return float(word)
     except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
+        return -1.0
+
+
+def _share(word):
+    if not 0 <= _float(word) <= 1:
+        raise argparse.ArgumentTypeError(f"{word}, must be 0 to 1")
+    return float(word)
+
+
+def _number(word):
+    if not 0 < _float(word) < float("inf"):
         raise argparse.ArgumentTypeError(f"{word}, must be above 0")
-    return value
+    return float(word)
 
 
 def parse_options(arguments=None):
@@ -49,9 +68,10 @@ def parse_options(arguments=None):
     add.add_argument("-o", "--out", required=True, help="the folder to write")
     add.add_argument("--adapter", action="store_true", help="write what changed only, OUT/adapter.safetensors (merge)")
     add.add_argument("--attention-after", metavar="SPEC", help="what config.json says, if not the --attention trained")
+    add.add_argument("--labels", help="names of classes, separated by commas, in the order of their sorted labels")
     add.add_argument("--loss", choices=("distil", "text"), default="distil", help="text models: towards what")
-    add.add_argument("--codes", type=float, default=0.16, help="share of windows with hidden codes (default 0.16)")
-    add.add_argument("--lora", type=int, default=32, help="rank of what is learned; 0: all weights (default 32)")
+    add.add_argument("--codes", type=_share, default=0.16, help="share of windows with hidden codes (default 0.16)")
+    add.add_argument("--lora", type=_whole, default=32, help="rank of what is learned; 0: all weights (default 32)")
     add.add_argument("--steps", type=_count, help="default: 500, or 3 epochs of sentences")
     add.add_argument("--minutes", type=_number, help="end by then, however many steps that is")
     add.add_argument("--batch", type=_count, help="windows or sentences a step (default 8, 64)")
@@ -70,6 +90,7 @@ def parse_options(arguments=None):
     eval_verb = verbs.add_parser("eval", help="perplexity and codes found, or accuracy, here in PyTorch")
     _add_model(eval_verb)
     _add_data(eval_verb)
+    eval_verb.add_argument("--labels", help="as the TSV has them, in the order of the classes (default: their names)")
     eval_verb.add_argument("--adapter", help="put this in first")
     return top.parse_args(arguments)
 
@@ -77,7 +98,7 @@ def parse_options(arguments=None):
 def _add_model(verb):
     verb.add_argument("model", metavar="MODEL", help="a Hugging Face folder: Llama or BERT family")
     verb.add_argument("--attention", metavar="SPEC", help="as of lowkey: atp:form=softmax|linear|factor,r=1/4; dense")
-    verb.add_argument("--device", default="auto", help="auto, cuda or cpu")
+    verb.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="what computes (default auto)")
 
 
 def _add_dtype(verb):
@@ -87,9 +108,8 @@ def _add_dtype(verb):
 def _add_data(verb):
     verb.add_argument("--text", help="a text, its documents divided by NUL bytes; also .bz2, and .npy of tokens")
     verb.add_argument("--sentences", help="TSV of sentences and labels")
-    verb.add_argument("--labels", help="names of classes, separated by commas, in the order of their sorted labels")
     verb.add_argument("--test", action="append", default=[], help="what to measure on in the end; several times")
     verb.add_argument("--length", type=_count, default=2048, help="tokens a window (default 2048)")
-    verb.add_argument("--test-lengths", help="of --test texts, separated by commas (default: --length)")
+    verb.add_argument("--test-lengths", type=_counts, help="of --test texts, separated by commas (default: --length)")
     verb.add_argument("--windows", type=_count, default=8, help="windows of each --test text (default 8)")
-    verb.add_argument("--needles", type=int, default=0, help="documents with a hidden code in the end (default 0)")
+    verb.add_argument("--needles", type=_whole, default=0, help="documents with a hidden code in the end (default 0)")
