@@ -120,7 +120,9 @@ void add_bench_reading(CLI::App& bench) {
   verb->add_option("--kv-heads", b.kv_heads, "key and value heads")->capture_default_str();
   verb->add_option("--head-dim", b.head_dim, "width of a head")->capture_default_str();
   verb->add_option("--ffn", b.ffn, "width of the feed forward part")->capture_default_str();
-  verb->add_option("--weights", options->weights, "f32, f16 or bf16")->capture_default_str();
+  verb->add_option("--weights", options->weights, "type of the matrices")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->capture_default_str();
   verb->add_option("--kv-type", options->common.kv_type, "f16, bf16, f32 or int8")->capture_default_str();
   verb->add_option("-r,--repetitions", b.repetitions, "runs; the median is shown")->capture_default_str();
   add_execution(*verb, options->common);

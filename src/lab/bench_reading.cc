@@ -27,15 +27,19 @@ using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 void check(const BenchReadingOptions& o) {
-  LK_REQUIRE(o.heads >= 1 && o.kv_heads >= 1 && o.heads % o.kv_heads == 0, kInvalidArgument,
-             "[bench reading] heads={} kv_heads={}, must be a multiple", o.heads, o.kv_heads);
-  LK_REQUIRE(o.head_dim >= 8 && o.head_dim % 8 == 0 && o.ffn >= 8 && o.ffn % 8 == 0, kInvalidArgument,
-             "[bench reading] head_dim={} ffn={}, must be positive multiples of 8", o.head_dim, o.ffn);
+  constexpr int kMostHeads = 1024, kMostDim = 1024, kMostFfn = 1 << 20;
+  LK_REQUIRE(o.kv_heads >= 1 && o.heads >= o.kv_heads && o.heads <= kMostHeads && o.heads % o.kv_heads == 0,
+             kInvalidArgument, "[bench reading] heads={} kv_heads={}, must be a multiple, at most {}", o.heads,
+             o.kv_heads, kMostHeads);
+  LK_REQUIRE(o.head_dim >= 8 && o.head_dim % 8 == 0 && o.head_dim <= kMostDim && o.ffn >= 8 && o.ffn % 8 == 0 &&
+                 o.ffn <= kMostFfn,
+             kInvalidArgument, "[bench reading] head_dim={} ffn={}, must be multiples of 8, at most {} and {}",
+             o.head_dim, o.ffn, kMostDim, kMostFfn);
   LK_REQUIRE(o.repetitions >= 1 && o.step >= 1 && !o.lengths.empty(), kInvalidArgument,
              "[bench reading] repetitions={} step={} and {} lengths, must be >= 1", o.repetitions, o.step,
              o.lengths.size());
-  LK_REQUIRE(!is_quantised(o.weights), kInvalidArgument, "[bench reading] weights {}, must be f32, f16 or bf16",
-             name(o.weights));
+  LK_REQUIRE(o.weights == DType::kF32 || o.weights == DType::kF16 || o.weights == DType::kBF16, kInvalidArgument,
+             "[bench reading] weights {}, must be f32, f16 or bf16", name(o.weights));
   for (int64_t length : o.lengths)
     LK_REQUIRE(length >= 1 && length <= (int64_t{1} << 24), kInvalidArgument,
                "[bench reading] length={}, must be 1 to 2^24", length);
