@@ -120,14 +120,6 @@ class LogitsTest : public testing::TestWithParam<ModelCase> {
     return open_model(converted_);
   }
 
-  // bf16 runs. One rounding may turn a router's choice between near equals, and with it all logits of a token.
-  static void expect_as_close_as_pytorch(const std::vector<double>& worst, const Fixture& fixture) {
-    EXPECT_LE(fixture.rms(), 2 * fixture.bf16_rms_error());
-    if (!GetParam().routes) {
-      EXPECT_LE(*std::max_element(worst.begin(), worst.end()), 2 * fixture.bf16_max_error());
-    }
-  }
-
   fs::path folder_, converted_;
 };
 
@@ -143,14 +135,18 @@ TEST_P(LogitsTest, F32WeightsWithinAThousandthOfTheRangeEverywhere) {
 TEST_P(LogitsTest, Bf16WeightsWithinTwiceTheErrorOfPyTorch) {
   Fixture fixture(GetParam().name);
   const auto worst = differences(*as(DType::kBF16), DType::kBF16, 512, fixture.positions(), fixture);
-  expect_as_close_as_pytorch(worst, fixture);
+  EXPECT_LE(fixture.rms(), 2 * fixture.bf16_rms_error());
+  // One rounding may turn a router's choice between near equals, and with it all logits of a token.
+  if (!GetParam().routes) {
+    EXPECT_LE(*std::max_element(worst.begin(), worst.end()), 2 * fixture.bf16_max_error());
+  }
 }
 
 TEST_P(LogitsTest, TheFolderItselfReadsAsWell) {
   Fixture fixture(GetParam().name);
   const auto worst =
       differences(*open_model(folder_), DType::kBF16, 512, std::min<int64_t>(512, fixture.positions()), fixture);
-  expect_as_close_as_pytorch(worst, fixture);
+  EXPECT_LE(*std::max_element(worst.begin(), worst.end()), 2 * fixture.bf16_max_error());
 }
 
 std::string name_of(const testing::TestParamInfo<ModelCase>& info) {
