@@ -6,7 +6,7 @@
 //   codes<b>  of block b of the group, 32 elements in order
 //
 // Vectors are of 32 bytes on every instruction set: enough to keep up with memory, and a block each. Included once per
-// Highway target; there is nothing for HWY_SCALAR. The order of the bits is spelled out in ref/dequantize.cc.
+// Highway target; there is nothing for shorter ones. The order of the bits is spelled out in ref/dequantize.cc.
 #if defined(LOWKEY_OPS_CPU_CODES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOWKEY_OPS_CPU_CODES_INL_H_
 #undef LOWKEY_OPS_CPU_CODES_INL_H_
@@ -21,7 +21,7 @@
 
 #include "base/dtype.h"
 
-#if HWY_TARGET != HWY_SCALAR
+#if HWY_MAX_BYTES >= 32
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
@@ -251,6 +251,6 @@ HWY_INLINE bool visit(DType type, F&& f) {
 }  // namespace lowkey::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#endif  // HWY_TARGET != HWY_SCALAR
+#endif  // HWY_MAX_BYTES >= 32
 
 #endif

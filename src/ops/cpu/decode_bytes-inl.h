@@ -45,7 +45,7 @@ HWY_INLINE void multiply_scales(Workspace& w, int heads, int64_t dim, int part, 
   }
 }
 
-#if HWY_TARGET == HWY_SCALAR
+#if HWY_MAX_BYTES < 32
 
 using ByteDots = void;  // rows of bytes as those of floats
 HWY_INLINE bool in_integers(int64_t) { return false; }

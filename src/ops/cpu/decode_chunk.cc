@@ -255,7 +255,7 @@ void attend_heads(const DecodeChunk& c) {
   for (int h = 0; h < c.group; h += kMaxHeads) {
     const int heads = std::min(c.group - h, kMaxHeads);
     if (std::is_same_v<T, int8_t> && in_integers(c.kv->head_dim)) {
-      attend<HWY_TARGET != HWY_SCALAR && std::is_same_v<T, int8_t>, decltype(d), T>(d, c, h, heads);
+      attend<HWY_MAX_BYTES >= 32 && std::is_same_v<T, int8_t>, decltype(d), T>(d, c, h, heads);
     } else if (c.kv->head_dim % static_cast<int>(hn::Lanes(d)) == 0) {
       attend<false, decltype(d), T>(d, c, h, heads);
     } else {  // D is a multiple of 8, not of 16: half of the widest vector

@@ -19,9 +19,9 @@ HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
 namespace {
 
-#if HWY_TARGET == HWY_SCALAR
+#if HWY_MAX_BYTES < 32
 
-// Without vectors: as the reference, in f32, a block at a time.
+// Without vectors of 32 bytes: as the reference, in f32, a block at a time.
 void gemv_codes(const Activations& a, const GemvPiece& p) {
   const int step = block_elements(p.type);
   const int64_t row_size = row_bytes(p.type, a.depth);

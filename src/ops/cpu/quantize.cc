@@ -32,7 +32,7 @@ void dequantize_q8_0(const uint8_t* x, float* out, int64_t n) {
   }
 }
 
-#if HWY_TARGET == HWY_SCALAR
+#if HWY_MAX_BYTES < 32
 
 void dequantize_codes(DType type, const uint8_t* x, float* out, int64_t n) { ref::dequantize_row(type, x, out, n); }
 
