@@ -5,13 +5,16 @@ weights  converts a Hugging Face folder to each type, and scores the same window
          (products with 16-bit activations), with lowkey reading 8 tokens at a time (the products that decode: types
          of up to 6 bits against 8-bit activations), and with llama.cpp. Rows are kept as they come: a run cut
          short goes on where it was.
-cache    scores windows with --kv-type f16 and int8; what is kept of an earlier run is not asked again.
+cache    scores windows with --kv-type f16, int8 and int4 (keys in 8 bits, values in 4), reading chunks and reading 8
+         tokens at a time; what is kept of an earlier run is not asked again.
+attention  times one layer's decoding behind 32,768 tokens (32 query and 8 KV heads of 128) by type of cache, in turn.
 
 Rises are paired: the mean over windows of the difference to f16, with 1.96 standard errors.
 
     pip install numpy llama-cpp-python tokenizers
     bench/quantised.py weights MODEL_FOLDER --text FILE
-    bench/quantised.py cache MODEL_FOLDER --text FILE --context 16384 --windows 2
+    bench/quantised.py cache MODEL_FOLDER --text FILE --context 8192 --windows 2
+    bench/quantised.py attention --rounds 5
 """
 import argparse
 import ctypes
@@ -29,6 +32,7 @@ import types
 from record import ROOT, commit, machine
 
 sys.path.insert(0, str(ROOT / "tools"))
+CACHES = ("f16", "int8", "int4")
 TYPES = "f16 q8_0 q6_k q5_1 q5_k q5_0 q4_1 q4_k q4_0 q3_k q2_k".split()
 
 
@@ -80,7 +84,8 @@ def perplexity(nll):
 
 
 def about(args, **more):
-    return {"command": f"bench/quantised.py {args.what} {args.model.name} --text {args.text.name}", "commit": commit(),
+    return {"command": f"bench/quantised.py {args.what} {args.model.name} --text {args.text.name} "
+                       f"--context {args.context} --windows {args.windows}", "commit": commit(),
             "date": datetime.date.today().isoformat(), "machine": machine(), "model": args.model.name,
             "text": args.text.name, "context": args.context, "windows": args.windows, **more}
 
@@ -112,35 +117,68 @@ def weights(args, result):
 
 
 def cache(args, result):
-    found = dict(result.get("nll", {}))
-    for kind in ("f16", "int8"):
-        if kind not in found:
-            found[kind] = lowkey_nll(args, args.model, "--kv-type", kind)
-            yield about(args, nll=found, results=[])
-    row = dict(zip(("rise", "low", "high"), rise(found["int8"], found["f16"])))
-    yield about(args, nll=found, results=[{"kv_type": kind, "perplexity": perplexity(nll),
-                                           **(row if kind == "int8" else {"rise": 0., "low": 0., "high": 0.})}
-                                          for kind, nll in found.items()])
+    found = {way: dict(result.get(way, {})) for way in ("nll", "nll_decoding")}
+    for way, options in {"nll": [], "nll_decoding": ["--chunk", 8]}.items():
+        for kind in CACHES:
+            if kind in found[way] or time.monotonic() > args.end:
+                continue
+            print(f"+ {kind} {way}", file=sys.stderr, flush=True)
+            found[way][kind] = lowkey_nll(args, args.model, "--kv-type", kind, *options)
+            rows = []
+            for kind in found["nll"]:
+                row = {"kv_type": kind}
+                for of in ("", "_decoding"):
+                    nll = found["nll" + of]
+                    if kind in nll:
+                        row["perplexity" + of] = perplexity(nll[kind])
+                        row["rise" + of], row["low" + of], row["high" + of] = rise(nll[kind], nll["f16"])
+                rows.append(row)
+            yield about(args, **found, results=rows)
+
+
+def attention(args, result):
+    """Nothing is kept of an earlier run: types are compared within a round."""
+    command = [args.lowkey, "bench", "attention", "--context", 32768, "--heads", 32, "--kv-heads", 8, "--head-dim", 128,
+               "--threads", args.threads, "-r", 7, "--json", "--kv-type"]
+    rounds = []
+    for _ in range(args.rounds):
+        rounds.append({})
+        for kind in CACHES:
+            done = subprocess.run([str(word) for word in [*command, kind]], check=True, capture_output=True, text=True)
+            rounds[-1][kind] = json.loads(done.stdout)["results"][0]
+    rows = []
+    for kind in CACHES:
+        times = [one["f16"]["microseconds"] / one[kind]["microseconds"] for one in rounds]
+        of = {key: statistics.median(one[kind][key] for one in rounds)
+              for key in ("microseconds", "gigabytes_per_second", "probe_gigabytes_per_second")}
+        rows.append({"kv_type": kind, "bytes": rounds[0][kind]["bytes"], **of, "times": statistics.median(times),
+                     "times_least": min(times), "times_most": max(times)})
+    yield {"command": f"bench/quantised.py attention --threads {args.threads} --rounds {args.rounds}", "commit": commit(),
+           "date": datetime.date.today().isoformat(), "machine": machine(), "results": rows}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("weights", "cache"))
-    parser.add_argument("model", type=pathlib.Path, help="a Hugging Face folder")
-    parser.add_argument("--text", type=pathlib.Path, required=True)
+    parser.add_argument("what", choices=("weights", "cache", "attention"))
+    parser.add_argument("model", type=pathlib.Path, nargs="?", help="a Hugging Face folder")
+    parser.add_argument("--text", type=pathlib.Path)
     parser.add_argument("--lowkey", default=ROOT / "build/release/apps/cli/lowkey", help="the program")
     parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--windows", type=int, default=4, help="evenly spaced over the text")
     parser.add_argument("--types", nargs="*", default=TYPES, choices=TYPES, help="of weights")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5, help="of attention")
     parser.add_argument("--alone", action="store_true", help="without llama.cpp")
     parser.add_argument("--seconds", type=float, default=150, help="after which nothing new is begun")
     parser.add_argument("-o", "--output", type=pathlib.Path, help="default: bench/results/quantised-WHAT.json")
     args = parser.parse_args()
+    if args.what != "attention" and not (args.model and args.text):
+        parser.error(f"{args.what} needs MODEL and --text")
     args.alone = args.alone or not has_peer()
     args.end = time.monotonic() + args.seconds
     file = args.output or ROOT / f"bench/results/quantised-{args.what}.json"
-    for result in {"weights": weights, "cache": cache}[args.what](args, json.loads(file.read_text()) if file.exists() else {}):
+    measure = {"weights": weights, "cache": cache, "attention": attention}[args.what]
+    for result in measure(args, json.loads(file.read_text()) if file.exists() else {}):
         file.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -130,7 +130,7 @@ const std::vector<std::string>& ranking_methods() {
 double rotation_tolerance(DType kv_type, const std::vector<float>& logits) {
   const double eps = kv_type == DType::kF32   ? 0x1p-24
                      : kv_type == DType::kF16 ? 0x1p-11
-                     : kv_type == DType::kI8  ? 0.5 / 127
+                     : has_scales(kv_type)    ? 0.5 / 127
                                               : 0x1p-8;
   const auto [least, most] = std::minmax_element(logits.begin(), logits.end());
   return 16 * eps * (*most - *least);
@@ -147,7 +147,7 @@ bool keeps_rotated_keys(const std::string& spec) { return spec.find("form=paper"
 
 // A cache of bytes is not for methods that read its numbers as they lie: they say so.
 bool is_refused(const std::string& spec, Layout layout) {
-  if (layout.kv_type != DType::kI8) return false;
+  if (!has_scales(layout.kv_type)) return false;
   if (spec.find("quest") == std::string::npos && spec.find("sparq") == std::string::npos) return false;
   EXPECT_THROW(answer(spec, layout), Error) << spec;
   return true;
@@ -320,7 +320,7 @@ TEST_P(MethodLimits, CuttingThePromptChangesNoSelection) {
 
 INSTANTIATE_TEST_SUITE_P(Layouts, MethodLimits,
                          testing::Values(Layout{DType::kF32, 64}, Layout{DType::kF16, 64}, Layout{DType::kF16, 128},
-                                         Layout{DType::kBF16, 256}, Layout{DType::kI8, 64}),
+                                         Layout{DType::kBF16, 256}, Layout{DType::kI8, 64}, Layout{DType::kI8I4, 64}),
                          [](const auto& info) {
                            return std::string(name(info.param.kv_type)) + "_pages_of_" +
                                   std::to_string(info.param.page_tokens);

@@ -34,8 +34,10 @@ void add_attention(CLI::App& app, CommonOptions& options) {
                  "streaming:recent=1024; default: what the folder's config.json says it was adapted to")
       ->capture_default_str();
   add_calibration(app, options);
-  app.add_option("--kv-type", options.kv_type,
-                 "type of cached keys and values: f16, bf16, f32 or int8 (with a scale for each token and head)")
+  app.add_option(
+         "--kv-type", options.kv_type,
+         "type of cached keys and values: f16, bf16, f32, int8 (with a scale for each token and head) or int4 (an "
+         "experiment: keys in 8 bits, values in 4)")
       ->capture_default_str();
 }
 
@@ -48,7 +50,9 @@ DType parse_kv_type(const std::string& word) {
   for (DType type : {DType::kF16, DType::kBF16, DType::kF32})
     if (word == name(type)) return type;
   if (word == "int8") return DType::kI8;
-  throw Error(ErrorKind::kInvalidArgument, fmt::format("--kv-type '{}', must be f16, bf16, f32 or int8", word));
+  if (word == "int4") return DType::kI8I4;
+  throw Error(ErrorKind::kInvalidArgument,
+              fmt::format("--kv-type '{}', must be f16, bf16, f32, int8 or int4 (keys in 8 bits, values in 4)", word));
 }
 
 void add_prompt(CLI::App& app, PromptOptions& options) {

@@ -142,7 +142,7 @@ void Method::attend(const LayerStep& step, View q, const Selection& selection, V
 }
 
 void require_float_cache(std::string_view method, DType kv_type) {
-  LK_REQUIRE(kv_type != DType::kI8, kUnsupported, "[{}] keys and values of {}: must be f32, f16 or bf16", method,
+  LK_REQUIRE(!has_scales(kv_type), kUnsupported, "[{}] keys and values of {}: must be f32, f16 or bf16", method,
              name(kv_type));
 }
 

@@ -155,7 +155,8 @@ void rotate(const LayerStep&, View x, std::span<const int32_t> positions);
 // The cache as each new token of the step sees it: its own sequence, cut after the token. [T], in the step's frame.
 std::span<const KvPages> row_pages(const LayerStep&);
 
-// For methods that read or write numbers of the cache as they lie. Throws kUnsupported for kI8, whose rows have scales.
+// For methods that read or write numbers of the cache as they lie. Throws kUnsupported for kI8 and kI8I4, whose rows
+// have scales.
 void require_float_cache(std::string_view method, DType kv_type);
 
 }  // namespace lowkey

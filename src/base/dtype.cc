@@ -26,6 +26,7 @@ constexpr Traits kTraits[] = {
     {"q3_k", kSuperBlock, 110},
     {"q4_k", kSuperBlock, 144},
     {"q5_k", kSuperBlock, 176},
+    {"i8i4", 1, 1},
 };
 
 constexpr const Traits& traits(DType t) { return kTraits[static_cast<int>(t)]; }
@@ -36,7 +37,7 @@ int block_elements(DType t) noexcept { return traits(t).elements; }
 int block_bytes(DType t) noexcept { return traits(t).bytes; }
 int64_t row_bytes(DType t, int64_t n) noexcept { return n / traits(t).elements * traits(t).bytes; }
 bool is_quantised(DType t) noexcept { return traits(t).elements > 1; }
-bool is_weight(DType t) noexcept { return t != DType::kI32 && t != DType::kI8; }
+bool is_weight(DType t) noexcept { return t != DType::kI32 && t != DType::kI8 && t != DType::kI8I4; }
 std::string_view name(DType t) noexcept { return traits(t).name; }
 
 }  // namespace lowkey

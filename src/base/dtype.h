@@ -36,6 +36,7 @@ enum class DType : uint8_t {
   kQ3_K,
   kQ4_K,
   kQ5_K,
+  kI8I4,  // of caches only: keys as kI8, values in 4 bits (ops/kv_pages.h)
 };
 
 inline constexpr int kQuantBlock = 32;   // elements in a block of kQ8_0, kQ4_x and kQ5_x
@@ -48,7 +49,7 @@ int block_bytes(DType) noexcept;
 // Bytes of a row of n elements; n must be a multiple of block_elements.
 int64_t row_bytes(DType, int64_t n) noexcept;
 bool is_quantised(DType) noexcept;
-// Weights may be stored so: all but kI32 and kI8.
+// Weights may be stored so: all but kI32, kI8 and kI8I4.
 bool is_weight(DType) noexcept;
 // "f32", "q8_0", ...
 std::string_view name(DType) noexcept;

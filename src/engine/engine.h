@@ -47,7 +47,7 @@ struct Events {
 struct EngineOptions {
   int64_t context = 0;          // most tokens of prompt and answer; 0: what the model was trained for
   int chunk = 512;              // prompt tokens a step
-  DType kv_type = DType::kF16;  // kF16, kBF16, kF32, kI8
+  DType kv_type = DType::kF16;  // kF16, kBF16, kF32, kI8, kI8I4
 };
 
 class Engine {

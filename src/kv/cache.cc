@@ -15,8 +15,10 @@ int64_t pages_for(int64_t tokens, int page_tokens) { return (tokens + page_token
 void check_shape(const KvShape& s) {
   LK_REQUIRE(s.layers >= 1 && s.kv_heads >= 1 && s.head_dim >= 1, kInvalidArgument,
              "[kv] layers={} kv_heads={} head_dim={}, all must be >= 1", s.layers, s.kv_heads, s.head_dim);
-  LK_REQUIRE(s.dtype == DType::kF16 || s.dtype == DType::kBF16 || s.dtype == DType::kF32 || s.dtype == DType::kI8,
-             kUnsupported, "[kv] type {}, must be f16, bf16, f32 or i8", name(s.dtype));
+  LK_REQUIRE(s.dtype == DType::kF16 || s.dtype == DType::kBF16 || s.dtype == DType::kF32 || has_scales(s.dtype),
+             kUnsupported, "[kv] type {}, must be f16, bf16, f32, i8 or i8i4", name(s.dtype));
+  LK_REQUIRE(s.dtype != DType::kI8I4 || s.head_dim % 16 == 0, kUnsupported,
+             "[kv] head_dim={}, must be a multiple of 16 for keys in 8 bits and values in 4", s.head_dim);
   LK_REQUIRE(s.page_tokens >= 1 && std::has_single_bit(static_cast<unsigned>(s.page_tokens)), kInvalidArgument,
              "[kv] page_tokens={}, must be a power of two", s.page_tokens);
   constexpr int64_t kMaxTokens = int64_t{1} << 31;  // token ids are 32-bit

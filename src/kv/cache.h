@@ -21,7 +21,7 @@ struct KvShape {
   int layers = 0;
   int kv_heads = 0;
   int head_dim = 0;
-  DType dtype = DType::kF16;         // kF16, kBF16, kF32 or kI8
+  DType dtype = DType::kF16;         // kF16, kBF16, kF32, kI8 or kI8I4
   int page_tokens = 64;              // a power of two
   int64_t max_tokens = 0;            // over all sequences; rounded up to whole pages
   std::vector<int64_t> plane_bytes;  // of each plane, for a page of a KV head; rounded up to cache lines

@@ -76,7 +76,7 @@ void read_rows(const Context& context, const KvPages& kv, int64_t begin, View k,
     for (int64_t i = first; i < end; ++i) {
       for (int head = 0; head < heads; ++head) {
         const std::byte* row = kv.token(head, begin + i);
-        if (kv.dtype == DType::kI8) {
+        if (has_scales(kv.dtype)) {
           for (int64_t d = 0; d < dim; ++d) {
             k.f32_row(i * heads + head)[d] = ref::kv_value(kv, row, d);
             v.f32_row(i * heads + head)[d] = ref::kv_value(kv, row, dim + d);

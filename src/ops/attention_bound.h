@@ -6,6 +6,7 @@
 // Beside a cache of bytes q is rounded to 2^-16 of its largest number, and p times the scales of the values to as much
 // of the largest of these:
 //     2^-16 (2 scale max|q| max sum|k| sum p|v| + S max(p max|v|))     more, S tokens
+// A value in 4 bits is a sum of two, the least of its row and steps up from there; |v| is then the sum of both sizes.
 // A wrong token, a wrong head or a lost rescaling is far outside for either eps.
 #pragma once
 
@@ -27,7 +28,7 @@ inline void attention_bound(const KvPages& kv, int head, TokenList list, const f
   const int64_t dim = kv.head_dim, count = list.ids ? list.count : kv.length;
   const auto row = [&](int64_t i) { return kv.token(head, list.ids ? list.ids[i] : i); };
   std::vector<double> score(static_cast<size_t>(count));
-  const double rounding = kv.dtype == DType::kI8 ? 0x1p-16 : 0;
+  const double rounding = has_scales(kv.dtype) ? 0x1p-16 : 0;
   double peak = 0, products = 0, total = 0, heaviest = 0;
   for (int64_t d = 0; d < dim; ++d) peak = std::max(peak, std::abs(double{q[d]}));
   for (int64_t i = 0; i < count; ++i) {
@@ -44,8 +45,11 @@ inline void attention_bound(const KvPages& kv, int head, TokenList list, const f
   for (int64_t i = 0; i < count; ++i) {
     const double weight = std::exp(score[static_cast<size_t>(i)] - max);
     total += weight;
+    double least = 0;
+    for (int64_t d = 0; kv.dtype == DType::kI8I4 && d < dim; ++d)
+      least = std::min<double>(d == 0 ? HUGE_VAL : least, ref::kv_value(kv, row(i), dim + d));
     for (int64_t d = 0; d < dim; ++d) {
-      const double value = std::abs(ref::kv_value(kv, row(i), dim + d));
+      const double value = std::abs(ref::kv_value(kv, row(i), dim + d) - least) + std::abs(least);
       bound[d] += weight * value, heaviest = std::max(heaviest, weight * value);
     }
   }

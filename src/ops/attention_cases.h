@@ -36,6 +36,9 @@ inline const std::vector<AttentionCase>& attention_cases() {
       {"1B, bytes", 32, 8, 64, DType::kI8, 64, {300, 65}},
       {"5/1 heads of 72, bytes", 5, 1, 72, DType::kI8, 16, {129, 1}},
       {"7/1 heads of 128, bytes, past one run", 7, 1, 128, DType::kI8, 64, {601}},
+      {"1B, values in 4 bits", 32, 8, 64, DType::kI8I4, 64, {300, 65}},
+      {"5/1 heads of 48, values in 4 bits", 5, 1, 48, DType::kI8I4, 16, {129, 1}},
+      {"7/1 heads of 128, values in 4 bits, past one run", 7, 1, 128, DType::kI8I4, 64, {601}},
       {"past one run", 2, 1, 128, DType::kF16, 64, {2111}},
       {"f32 past one run", 6, 2, 128, DType::kF32, 64, {600, 257}},
   };

@@ -9,7 +9,8 @@ namespace lowkey {
 
 // Throws kInvalidArgument or kUnsupported, the message starting with "[op]". Page ids are trusted: only kv/ makes them.
 void check_kv(std::string_view op, const KvPages& kv);
-// As check_kv, for operations that read numbers of the cache as they lie: kI8, whose rows have scales, is refused.
+// As check_kv, for operations that read numbers of the cache as they lie: kI8 and kI8I4, whose rows have scales, are
+// refused.
 void check_float_kv(std::string_view op, const KvPages& kv);
 
 }  // namespace lowkey

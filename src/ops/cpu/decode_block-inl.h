@@ -37,6 +37,7 @@ struct Workspace {
   bool listed = false;
   alignas(64) float weights[kMaxHeads][kMaxBlock];  // scores, then 2^(score - max)
   float rescale[kMaxHeads];                         // 2^(old max - new max)
+  float least[kMaxHeads] = {};                      // of kI8I4: weights times the least values of their rows, summed up
 };
 
 // What the scales of a row take is not counted.

@@ -29,13 +29,20 @@ struct ByteWork {
   float query_scale[kMaxHeads], weight_scale[kMaxHeads];
 };
 
+// One of the floats at the end of each row of the block; zeros up to a whole vector.
+HWY_INLINE void row_floats(const KvPages& kv, const Workspace& w, int part, float* out) {
+  const int lanes = static_cast<int>(hn::Lanes(hn::ScalableTag<float>())), count = w.block->count;
+  const int64_t at = kv.scale_offset();
+  for (int t = 0; t < count; ++t) out[t] = row_float(w.block->rows[t], at, part);
+  for (int t = count; t % lanes != 0; ++t) out[t] = 0.f;
+}
+
 // Scores times the scales of their keys (part 0) and their queries, or weights times those of their values (1).
-HWY_INLINE void multiply_scales(Workspace& w, int heads, int64_t dim, int part, const float* of_heads) {
+HWY_INLINE void multiply_scales(const KvPages& kv, Workspace& w, int heads, int part, const float* of_heads) {
   const hn::ScalableTag<float> d;
   const int lanes = static_cast<int>(hn::Lanes(d)), count = w.block->count;
   alignas(64) float scale[kMaxBlock];
-  for (int t = 0; t < count; ++t) scale[t] = byte_scale(w.block->rows[t], dim, part);
-  for (int t = count; t % lanes != 0; ++t) scale[t] = 0.f;
+  row_floats(kv, w, part, scale);
   for (int h = 0; h < heads; ++h) {
     const auto of_head = hn::Set(d, of_heads ? of_heads[h] : 1.f);
     for (int t = 0; t < count; t += lanes) {
@@ -45,12 +52,29 @@ HWY_INLINE void multiply_scales(Workspace& w, int heads, int64_t dim, int part, 
   }
 }
 
+// w.least of weights that have no scales yet.
+HWY_INLINE void sum_least(const KvPages& kv, Workspace& w, int heads) {
+  const hn::ScalableTag<float> d;
+  alignas(64) float least[kMaxBlock];
+  row_floats(kv, w, 2, least);
+  for (int h = 0; h < heads; ++h) {
+    auto sum = hn::Zero(d);
+    for (int t = 0; t < w.block->count; t += static_cast<int>(hn::Lanes(d)))
+      sum = hn::MulAdd(hn::Load(d, w.weights[h] + t), hn::Load(d, least + t), sum);
+    w.least[h] = hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+}
+
 #if HWY_MAX_BYTES < 32
 
 using ByteDots = void;  // rows of bytes as those of floats
-HWY_INLINE bool in_integers(int64_t) { return false; }
+template <typename T>
+HWY_INLINE bool in_integers(int64_t) {
+  return false;
+}
 HWY_INLINE void round_queries(const float*, int, int64_t, ByteWork&) {}
 HWY_INLINE void round_weights(const Workspace&, int, ByteWork&) {}
+template <typename T>
 HWY_INLINE void byte_values(const KvPages&, Workspace&, const ByteWork&, int, float*) {}
 
 #else
@@ -74,7 +98,12 @@ struct ByteDots {
   HWY_INLINE static auto floats(Sum sum) { return hn::ConvertTo(hn::ScalableTag<float>(), sum); }
 };
 
-HWY_INLINE bool in_integers(int64_t dim) { return dim % ByteDots::kStep == 0 && dim <= kMaxByteDim; }
+// Whole vectors of the values' columns; of kI8I4 in each half of D, which is in one half of the bytes.
+template <typename T>
+HWY_INLINE bool in_integers(int64_t dim) {
+  if (!kHasScales<T> || dim > kMaxByteDim) return false;
+  return dim % (std::is_same_v<T, ByteNibble> ? 2 * ByteDots::kStep : ByteDots::kStep) == 0;
+}
 
 // q = round(x / scale), the largest one 32767; the scale. NaN where any of x is not finite.
 HWY_INLINE float round_words(const float* x, int64_t n, int16_t* q) {
@@ -103,8 +132,9 @@ HWY_INLINE void round_weights(const Workspace& w, int heads, ByteWork& bytes) {
   for (int h = 0; h < heads; ++h) bytes.weight_scale[h] = round_words(w.weights[h], w.block->count, bytes.weights[h]);
 }
 
-// out = out * rescale + sum * scale; `sum` holds of every eight columns the first four in [0], the others in [1].
-HWY_INLINE void add_columns(const ByteDots::Sum (&sum)[2], float scale, float rescale, float* out) {
+// out = out * rescale + least + sum * scale; `sum` holds of every eight columns the first four in [0], the others in
+// [1].
+HWY_INLINE void add_columns(const ByteDots::Sum (&sum)[2], float scale, float rescale, float least, float* out) {
   using D32 = ByteDots::D32;
   const hn::ScalableTag<float> d;
   ByteDots::Sum ordered[2] = {hn::ConcatLowerLower(D32(), sum[1], sum[0]), hn::ConcatUpperUpper(D32(), sum[1], sum[0])};
@@ -113,27 +143,41 @@ HWY_INLINE void add_columns(const ByteDots::Sum (&sum)[2], float scale, float re
     for (auto& half : ordered) half = hn::TableLookupLanes(half, hn::SetTableIndices(D32(), kOrder));
   }
   for (int i = 0; i < 2; ++i, out += hn::Lanes(d)) {
-    const auto kept = hn::Mul(hn::LoadU(d, out), hn::Set(d, rescale));
+    const auto kept = hn::MulAdd(hn::LoadU(d, out), hn::Set(d, rescale), hn::Set(d, least));
     hn::StoreU(hn::MulAdd(hn::ConvertTo(d, ordered[i]), hn::Set(d, scale), kept), d, out);
+  }
+}
+
+// Numbers of values at `x`: kI8's; of kI8I4 what `mask` leaves of two, so either is 16 times what it is as the upper.
+template <typename T>
+HWY_INLINE ByteDots::V16 value_words(const std::byte* x, ByteDots::V16 mask) {
+  using D16 = ByteDots::D16;
+  if constexpr (std::is_same_v<T, ByteNibble>) {
+    const auto pairs = hn::LoadU(hn::Rebind<uint8_t, D16>(), reinterpret_cast<const uint8_t*>(x));
+    return hn::And(hn::PromoteTo(D16(), pairs), mask);
+  } else {
+    return ByteDots::key(reinterpret_cast<const int8_t*>(x));
   }
 }
 
 // state[head][at...] = state * rescale + sum over the block of weight * v, for kStep columns of kHeads heads; two
 // tokens at a time.
-template <int kHeads>
+template <int kHeads, typename T>
 HWY_INLINE void byte_value_tile(Workspace& w, const ByteWork& bytes, const ValueTile& tile) {
   using Dots = ByteDots;
   Dots::Sum sum[kHeads][2];
   for (auto& row : sum) row[0] = row[1] = Dots::zero();
   const int16_t* weights = bytes.weights[tile.first_head];
   const int count = w.block->count, piece = (count + 2 * tile.rows - 1) / (2 * tile.rows) * 2;
-  const int64_t column = tile.dim + tile.at;
-  const auto row = [&](int t) HWY_ATTR { return reinterpret_cast<const int8_t*>(w.block->rows[t]) + column; };
+  const bool upper = std::is_same_v<T, ByteNibble> && tile.at >= tile.dim / 2;
+  const int64_t column = tile.dim + tile.at - (upper ? tile.dim / 2 : 0);
+  const auto mask = hn::Set(Dots::D16(), static_cast<int16_t>(upper ? 0xf0 : 0x0f));
+  const auto words = [&](int t) HWY_ATTR { return value_words<T>(w.block->rows[t] + column, mask); };
   for (int t = 0; t < count;) {
     fetch_row(w, tile.row_bytes);
     const int end = std::min(t + piece, count);
     for (; t < end; t += 2) {
-      const auto even = Dots::key(row(t)), odd = Dots::key(row(t + 1));
+      const auto even = words(t), odd = words(t + 1);
       const auto first = hn::InterleaveLower(Dots::D16(), even, odd);
       const auto second = hn::InterleaveUpper(Dots::D16(), even, odd);
       for (int h = 0; h < kHeads; ++h) {
@@ -145,17 +189,20 @@ HWY_INLINE void byte_value_tile(Workspace& w, const ByteWork& bytes, const Value
       }
     }
   }
-  for (int h = 0; h < kHeads; ++h)
-    add_columns(sum[h], bytes.weight_scale[tile.first_head + h], w.rescale[tile.first_head + h],
-                tile.state + h * tile.stride + tile.at);
+  for (int h = 0; h < kHeads; ++h) {
+    const int head = tile.first_head + h;
+    const float scale = bytes.weight_scale[head] * (upper ? 0x1p-4f : 1.f);
+    add_columns(sum[h], scale, w.rescale[head], w.least[head], tile.state + h * tile.stride + tile.at);
+  }
 }
 
-template <int kHeads>
+template <int kHeads, typename T>
 HWY_INLINE void byte_value_rows(Workspace& w, const ByteWork& bytes, ValueTile tile) {
   tile.rows = tile_rows(tile.rows, ByteDots::kStep, tile.dim);
-  for (; tile.at < tile.dim; tile.at += ByteDots::kStep) byte_value_tile<kHeads>(w, bytes, tile);
+  for (; tile.at < tile.dim; tile.at += ByteDots::kStep) byte_value_tile<kHeads, T>(w, bytes, tile);
 }
 
+template <typename T>
 HWY_INLINE void byte_values(const KvPages& kv, Workspace& w, const ByteWork& bytes, int heads, float* state) {
   const int64_t dim = kv.head_dim, stride = state_floats(dim);
   const int parts = (heads + 3) / 4, rows = (w.next->count / 2 + parts - 1) / parts;
@@ -163,16 +210,16 @@ HWY_INLINE void byte_values(const KvPages& kv, Workspace& w, const ByteWork& byt
     const ValueTile tile{h, rows, dim, 0, kv.token_bytes(), state + h * stride, stride};
     switch (std::min(heads - h, 4)) {
       case 4:
-        byte_value_rows<4>(w, bytes, tile);
+        byte_value_rows<4, T>(w, bytes, tile);
         break;
       case 3:
-        byte_value_rows<3>(w, bytes, tile);
+        byte_value_rows<3, T>(w, bytes, tile);
         break;
       case 2:
-        byte_value_rows<2>(w, bytes, tile);
+        byte_value_rows<2, T>(w, bytes, tile);
         break;
       default:
-        byte_value_rows<1>(w, bytes, tile);
+        byte_value_rows<1, T>(w, bytes, tile);
     }
   }
 }

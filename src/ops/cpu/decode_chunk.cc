@@ -147,7 +147,8 @@ HWY_INLINE void value_tile(D d, Workspace& w, const ValueTile& tile) {
   hn::Vec<D> sum[kHeads][kVectors];
   for (int h = 0; h < kHeads; ++h)
     for (int v = 0; v < kVectors; ++v)
-      sum[h][v] = hn::Mul(hn::LoadU(d, state + h * stride + v * lanes), hn::Set(d, w.rescale[tile.first_head + h]));
+      sum[h][v] = hn::MulAdd(hn::LoadU(d, state + h * stride + v * lanes), hn::Set(d, w.rescale[tile.first_head + h]),
+                             hn::Set(d, w.least[tile.first_head + h]));
   const float* weights = w.weights[tile.first_head];
   const int count = w.block->count, piece = (count + tile.rows - 1) / tile.rows;
   for (int t = 0; t < count;) {
@@ -155,9 +156,9 @@ HWY_INLINE void value_tile(D d, Workspace& w, const ValueTile& tile) {
     const int end = std::min(t + piece, count);
 #pragma GCC unroll 4
     for (; t < end; ++t) {
-      const T* row = reinterpret_cast<const T*>(w.block->rows[t]) + tile.dim + tile.at;
       hn::Vec<D> value[kVectors];
-      for (int v = 0; v < kVectors; ++v) value[v] = load_f32(d, row + v * lanes);
+      for (int v = 0; v < kVectors; ++v)
+        value[v] = load_values<T>(d, w.block->rows[t], tile.dim, tile.at + v * static_cast<int64_t>(lanes));
       for (int h = 0; h < kHeads; ++h) {
         const auto weight = hn::Set(d, weights[h * kMaxBlock + t]);
         for (int v = 0; v < kVectors; ++v) sum[h][v] = hn::MulAdd(value[v], weight, sum[h][v]);
@@ -206,7 +207,7 @@ void values(D d, const KvPages& kv, Workspace& w, int heads, float* state) {
   }
 }
 
-// kBytes: rows of bytes in products of integers; T is int8_t then.
+// kBytes: rows with scales in products of integers.
 template <bool kBytes, class D, typename T>
 void attend(D d, const DecodeChunk& c, int first_head, int heads) {
   const int64_t dim = c.kv->head_dim, stride = state_floats(dim);
@@ -233,16 +234,17 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
     if constexpr (kBytes) {
       scores<ByteDots>(d, c, bytes.query, heads, w);
     } else {
-      scores<FloatDots<D, T>>(d, c, q, heads, w);
+      scores<FloatDots<D, KeyOf<T>>>(d, c, q, heads, w);
     }
     const hn::ScalableTag<float> widest;
-    if constexpr (std::is_same_v<T, int8_t>) multiply_scales(w, heads, dim, 0, kBytes ? bytes.query_scale : nullptr);
+    if constexpr (kHasScales<T>) multiply_scales(*c.kv, w, heads, 0, kBytes ? bytes.query_scale : nullptr);
     for (int h = 0; c.cap > 0 && h < heads; ++h) soft_cap_span(w.weights[h], w.block->count, c.cap);
     softmax_step(widest, w, heads, dim, state, stride);
-    if constexpr (std::is_same_v<T, int8_t>) multiply_scales(w, heads, dim, 1, nullptr);
+    if constexpr (std::is_same_v<T, ByteNibble>) sum_least(*c.kv, w, heads);
+    if constexpr (kHasScales<T>) multiply_scales(*c.kv, w, heads, 1, nullptr);
     if constexpr (kBytes) {
       round_weights(w, heads, bytes);
-      byte_values(*c.kv, w, bytes, heads, state);
+      byte_values<T>(*c.kv, w, bytes, heads, state);
     } else {
       values<D, T>(d, *c.kv, w, heads, state);
     }
@@ -252,13 +254,14 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
 template <typename T>
 void attend_heads(const DecodeChunk& c) {
   const hn::ScalableTag<float> d;
+  const int columns = c.kv->head_dim / (std::is_same_v<T, ByteNibble> ? 2 : 1);  // that lie in one run
   for (int h = 0; h < c.group; h += kMaxHeads) {
     const int heads = std::min(c.group - h, kMaxHeads);
-    if (std::is_same_v<T, int8_t> && in_integers(c.kv->head_dim)) {
-      attend<HWY_MAX_BYTES >= 32 && std::is_same_v<T, int8_t>, decltype(d), T>(d, c, h, heads);
-    } else if (c.kv->head_dim % static_cast<int>(hn::Lanes(d)) == 0) {
+    if (in_integers<T>(c.kv->head_dim)) {
+      attend<HWY_MAX_BYTES >= 32 && kHasScales<T>, decltype(d), T>(d, c, h, heads);
+    } else if (columns % static_cast<int>(hn::Lanes(d)) == 0) {
       attend<false, decltype(d), T>(d, c, h, heads);
-    } else {  // D is a multiple of 8, not of 16: half of the widest vector
+    } else {  // a multiple of 8, not of 16: half of the widest vector
       attend<false, hn::CappedTag<float, 8>, T>({}, c, h, heads);
     }
   }
@@ -272,6 +275,8 @@ void decode_chunk(const DecodeChunk& c) {
       return attend_heads<hwy::float16_t>(c);
     case DType::kI8:
       return attend_heads<int8_t>(c);
+    case DType::kI8I4:
+      return attend_heads<ByteNibble>(c);
     default:
       return attend_heads<hwy::bfloat16_t>(c);
   }

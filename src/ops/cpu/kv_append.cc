@@ -1,6 +1,7 @@
 #include "ops/kv_append.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -54,14 +55,17 @@ void convert(DType dtype, const float* x, std::byte* out, int64_t n) {
   for (int64_t i = 0; i < n; i += kLanes) hn::StoreU(hn::LoadU(D(), x + i), D(), reinterpret_cast<float*>(out) + i);
 }
 
+// Lanes of what is finite add nothing; NaN from what is not.
+HWY_INLINE hn::Vec<D> none_if_finite(hn::Vec<D> x) { return hn::Sub(x, x); }
+
 // As store_bytes of the reference, D numbers and then their scale.
 void to_bytes(const float* x, int8_t* out, std::byte* scale_out, int64_t n) {
   const hn::Rebind<int8_t, D> d8;
   auto peak = hn::Zero(D()), sum = hn::Zero(D());
   for (int64_t i = 0; i < n; i += kLanes) {
-    const auto magnitude = hn::Abs(hn::LoadU(D(), x + i));
-    peak = hn::Max(peak, magnitude);
-    sum = hn::Add(sum, hn::Sub(magnitude, magnitude));  // 0, or NaN from what is not finite
+    const auto value = hn::LoadU(D(), x + i);
+    peak = hn::Max(peak, hn::Abs(value));
+    sum = hn::Add(sum, none_if_finite(value));
   }
   const float highest = hn::GetLane(hn::MaxOfLanes(D(), peak));
   const bool finite = hn::GetLane(hn::SumOfLanes(D(), sum)) == 0;
@@ -79,9 +83,41 @@ void to_bytes(const float* x, int8_t* out, std::byte* scale_out, int64_t n) {
   std::memcpy(scale_out, &scale, sizeof(scale));
 }
 
-void append_bytes(const float* k, const float* v, std::byte* row, int64_t dim) {
-  to_bytes(k, reinterpret_cast<int8_t*>(row), row + 2 * dim, dim);
-  to_bytes(v, reinterpret_cast<int8_t*>(row) + dim, row + 2 * dim + sizeof(float), dim);
+// As store_nibbles of the reference.
+void to_nibbles(const float* x, std::byte* out, std::byte* scale_out, int64_t n) {
+  const hn::Rebind<int32_t, D> d32;
+  const hn::Rebind<uint8_t, D> d8;
+  auto low = hn::LoadU(D(), x), high = low, sum = hn::Zero(D());
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const auto value = hn::LoadU(D(), x + i);
+    low = hn::Min(low, value), high = hn::Max(high, value);
+    sum = hn::Add(sum, none_if_finite(value));
+  }
+  const float least = hn::GetLane(hn::MinOfLanes(D(), low)), range = hn::GetLane(hn::MaxOfLanes(D(), high)) - least;
+  const bool finite = hn::GetLane(hn::SumOfLanes(D(), sum)) == 0 && std::isfinite(range);
+  float stored[2] = {0.f, least}, inverse = 0;
+  if (finite && range >= 1e-30f) {
+    stored[0] = std::bit_cast<float>((std::bit_cast<uint32_t>(range / 15.f) + 0x80) & ~uint32_t{0xff});
+    inverse = 1.f / stored[0];
+  }
+  const auto step = [&](const float* from) HWY_ATTR {
+    const auto up = hn::Mul(hn::Sub(hn::LoadU(D(), from), hn::Set(D(), least)), hn::Set(D(), inverse));
+    return hn::Min(hn::NearestInt(up), hn::Set(d32, 15));
+  };
+  for (int64_t i = 0; i < n / 2; i += kLanes) {
+    const auto pair = hn::Or(step(x + i), hn::ShiftLeft<4>(step(x + n / 2 + i)));
+    hn::StoreU(finite ? hn::DemoteTo(d8, pair) : hn::Zero(d8), d8, reinterpret_cast<uint8_t*>(out) + i);
+  }
+  if (!finite) stored[0] = std::numeric_limits<float>::quiet_NaN(), stored[1] = 0.f;
+  std::memcpy(scale_out, stored, sizeof(stored));
+}
+
+void append_bytes(const KvPages& kv, const float* k, const float* v, std::byte* row) {
+  const int64_t dim = kv.head_dim;
+  std::byte *scales = row + kv.scale_offset(), *value_scale = scales + sizeof(float);
+  to_bytes(k, reinterpret_cast<int8_t*>(row), scales, dim);
+  if (kv.dtype == DType::kI8) return to_bytes(v, reinterpret_cast<int8_t*>(row) + dim, value_scale, dim);
+  to_nibbles(v, row + dim, value_scale, dim);
 }
 
 // New tokens [begin, end).
@@ -91,8 +127,8 @@ void append_tokens(const KvAppendArgs& a, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       std::byte* row = a.kv.token(head, first + t);
       const float *k = a.k.f32_row(t * heads + head), *v = a.v.f32_row(t * heads + head);
-      if (a.kv.dtype == DType::kI8) {
-        append_bytes(k, v, row, a.kv.head_dim);
+      if (has_scales(a.kv.dtype)) {
+        append_bytes(a.kv, k, v, row);
         continue;
       }
       convert(a.kv.dtype, k, row, a.kv.head_dim);

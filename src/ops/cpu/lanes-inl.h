@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey {
@@ -51,12 +52,33 @@ HWY_INLINE hn::Vec<D> load_f32(D d, const int8_t* x) {
   return hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(hn::Rebind<int8_t, D>(), x)));
 }
 
-// What the keys (0) or the values (1) of a row of bytes are multiplied by.
-HWY_INLINE float byte_scale(const void* row, int64_t dim, int part) {
-  float scale;
-  std::memcpy(&scale, static_cast<const char*>(row) + 2 * dim + part * static_cast<int64_t>(sizeof(scale)),
-              sizeof(scale));
-  return scale;
+// Rows of kI8I4: what loads them, in place of the type of their numbers.
+struct ByteNibble {};
+template <typename T>
+using KeyOf = std::conditional_t<std::is_same_v<T, ByteNibble>, int8_t, T>;
+template <typename T>
+constexpr bool kHasScales = std::is_same_v<KeyOf<T>, int8_t>;
+
+// Values [at, at + lanes) of a row; D/2 is a multiple of as many lanes where T is ByteNibble. Without scales.
+template <typename T, class D>
+HWY_INLINE hn::Vec<D> load_values(D d, const void* row, int64_t dim, int64_t at) {
+  if constexpr (std::is_same_v<T, ByteNibble>) {
+    const hn::RebindToSigned<D> d32;
+    const bool upper = at >= dim / 2;
+    const auto* pairs = static_cast<const uint8_t*>(row) + dim + (upper ? at - dim / 2 : at);
+    const auto wide = hn::PromoteTo(d32, hn::LoadU(hn::Rebind<uint8_t, D>(), pairs));
+    return hn::ConvertTo(d, upper ? hn::ShiftRight<4>(wide) : hn::And(wide, hn::Set(d32, 15)));
+  } else {
+    return load_f32(d, static_cast<const T*>(row) + dim + at);
+  }
+}
+
+// What a row with scales ends with, `at` bytes into it: what keys (0) and values (1) are multiplied by; of kI8I4 what
+// is added to values (2).
+HWY_INLINE float row_float(const void* row, int64_t at, int part) {
+  float x;
+  std::memcpy(&x, static_cast<const char*>(row) + at + part * static_cast<int64_t>(sizeof(x)), sizeof(x));
+  return x;
 }
 
 // 2^x for x <= 0, relative error below 2e-7; exactly 0 below -126, so for -infinity too.

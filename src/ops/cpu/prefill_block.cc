@@ -105,12 +105,13 @@ void convert_rows(const KvPages& kv, int head, int64_t begin, int count, const W
   const hn::CappedTag<float, 8> d;
   const int64_t dim = kv.head_dim, stride = row_stride(dim);
   for (int i = 0; i < count; ++i) {
-    const T* row = reinterpret_cast<const T*>(kv.token(head, begin + i));
+    const std::byte* row = kv.token(head, begin + i);
     for (int64_t x = 0; x < dim; x += static_cast<int64_t>(hn::Lanes(d))) {
-      auto key = load_f32(d, row + x), value = load_f32(d, row + dim + x);
-      if constexpr (std::is_same_v<T, int8_t>) {
-        key = hn::Mul(key, hn::Set(d, byte_scale(row, dim, 0)));
-        value = hn::Mul(value, hn::Set(d, byte_scale(row, dim, 1)));
+      auto key = load_f32(d, reinterpret_cast<const KeyOf<T>*>(row) + x), value = load_values<T>(d, row, dim, x);
+      if constexpr (kHasScales<T>) {
+        const auto scale = [&](int part) HWY_ATTR { return hn::Set(d, row_float(row, kv.scale_offset(), part)); };
+        key = hn::Mul(key, scale(0));
+        value = std::is_same_v<T, ByteNibble> ? hn::MulAdd(value, scale(1), scale(2)) : hn::Mul(value, scale(1));
       }
       hn::StoreU(key, d, w.keys + i * stride + x);
       hn::StoreU(value, d, w.values + i * stride + x);
@@ -227,6 +228,8 @@ void prefill_block(const PrefillBlock& b) {
       return attend<hwy::float16_t>(b);
     case DType::kI8:
       return attend<int8_t>(b);
+    case DType::kI8I4:
+      return attend<ByteNibble>(b);
     default:
       return attend<hwy::bfloat16_t>(b);
   }

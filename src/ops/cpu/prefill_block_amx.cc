@@ -255,14 +255,32 @@ void bytes_to_bf16(const std::byte* x, const std::byte* scale_at, uint16_t* out,
   }
 }
 
+// As bytes_to_bf16, [D / 2] pairs of values: scale, least.
+void nibbles_to_bf16(const std::byte* x, const std::byte* scale_at, uint16_t* out, int64_t n) {
+  float scale[2];
+  std::memcpy(scale, scale_at, sizeof(scale));
+  const __m256 least = _mm256_set1_ps(scale[1]), step = _mm256_set1_ps(scale[0]);
+  const auto store = [&](__m256i wide, uint16_t* at) {
+    const __m256 value = _mm256_fmadd_ps(step, _mm256_cvtepi32_ps(wide), least);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(at), (__m128i)_mm256_cvtneps_pbh(value));
+  };
+  for (int64_t i = 0; i < n / 2; i += 8) {
+    const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + i)));
+    store(_mm256_and_si256(wide, _mm256_set1_epi32(15)), out + i);
+    store(_mm256_srli_epi32(wide, 4), out + n / 2 + i);
+  }
+}
+
 // Keys [begin, begin + count) and zeros up to whole tiles.
 void convert_rows(const KvPages& kv, int head, int64_t begin, int count, const Workspace& w) {
   const int64_t dim = kv.head_dim;
   for (int i = 0; i < count; ++i) {
     const std::byte* row = kv.token(head, begin + i);
-    if (kv.dtype == DType::kI8) {
-      bytes_to_bf16(row, row + 2 * dim, w.keys + i * w.dim, dim);
-      bytes_to_bf16(row + dim, row + 2 * dim + sizeof(float), w.rows + i * w.dim, dim);
+    if (has_scales(kv.dtype)) {
+      const std::byte* scales = row + kv.scale_offset();
+      bytes_to_bf16(row, scales, w.keys + i * w.dim, dim);
+      const auto values = kv.dtype == DType::kI8 ? bytes_to_bf16 : nibbles_to_bf16;
+      values(row + dim, scales + sizeof(float), w.rows + i * w.dim, dim);
       continue;
     }
     to_bf16(kv.dtype, row, w.keys + i * w.dim, dim);

@@ -49,7 +49,7 @@ void score_heads(D d, const ScoreRows& a, const T* const* k, int64_t at, int val
     heads == 2 ? score_tile<2>(d, k, q, a.dims, out) : score_tile<1>(d, k, q, a.dims, out);
     if constexpr (std::is_same_v<T, int8_t>) {
       for (int t = 0; t < kTile; ++t)
-        for (int i = 0; i < heads; ++i) out[i][t] *= byte_scale(k[t], a.kv->head_dim, 0);
+        for (int i = 0; i < heads; ++i) out[i][t] *= row_float(k[t], a.kv->scale_offset(), 0);
     }
     if (valid == kTile) continue;
     for (int i = 0; i < heads; ++i) std::copy_n(tail[i], valid, a.scores + (h + i) * a.stride + at);
@@ -87,6 +87,7 @@ void score_rows(const ScoreRows& a) {
     case DType::kF16:
       return score_type<hwy::float16_t>(a);
     case DType::kI8:
+    case DType::kI8I4:
       return score_type<int8_t>(a);
     default:
       return score_type<hwy::bfloat16_t>(a);

@@ -25,6 +25,11 @@ float byte_scale(float peak) noexcept {
   return std::bit_cast<float>((std::bit_cast<uint32_t>(peak / 127.f) + 0xff) & ~uint32_t{0xff});
 }
 
+// As f32 with 16 significant bits, the nearest one.
+float nibble_scale(float range) noexcept {
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(range / 15.f) + 0x80) & ~uint32_t{0xff});
+}
+
 // Bytes nearest to x / scale. A row that holds what is no finite number becomes one of NaN, a row too small one of
 // zeros.
 void store_bytes(const float* x, int64_t dim, std::byte* out, std::byte* scale_out) noexcept {
@@ -38,6 +43,24 @@ void store_bytes(const float* x, int64_t dim, std::byte* out, std::byte* scale_o
   std::memcpy(scale_out, &stored, sizeof(stored));
 }
 
+// Of numbers in [0, 15]: the nearest step of a 15th of the row's range up from its least. The scale has 16 significant
+// bits, so that rounding what is read again finds the same one.
+void store_nibbles(const float* x, int64_t dim, std::byte* out, std::byte* scale_out) noexcept {
+  float least = x[0], most = x[0];
+  bool finite = true;
+  for (int64_t i = 0; i < dim; ++i)
+    least = std::min(least, x[i]), most = std::max(most, x[i]), finite &= std::isfinite(x[i]);
+  const float range = most - least;
+  finite &= std::isfinite(range);
+  const float scale = range < 1e-30f ? 0.f : nibble_scale(range), inverse = scale == 0 ? 0.f : 1.f / scale;
+  const auto step = [&](int64_t i) {
+    return finite ? static_cast<unsigned>(std::min(15.f, std::nearbyint((x[i] - least) * inverse))) : 0u;
+  };
+  for (int64_t i = 0; i < dim / 2; ++i) out[i] = static_cast<std::byte>(step(i) | step(dim / 2 + i) << 4);
+  const float stored[2] = {finite ? scale : std::numeric_limits<float>::quiet_NaN(), finite ? least : 0.f};
+  std::memcpy(scale_out, stored, sizeof(stored));
+}
+
 }  // namespace
 
 void kv_append(const KvAppendArgs& a) noexcept {
@@ -46,9 +69,11 @@ void kv_append(const KvAppendArgs& a) noexcept {
     for (int head = 0; head < a.kv.kv_heads; ++head) {
       std::byte* row = a.kv.token(head, first + t);
       const int64_t source = t * a.kv.kv_heads + head;
-      if (a.kv.dtype == DType::kI8) {
-        store_bytes(a.k.f32_row(source), dim, row, row + 2 * dim);
-        store_bytes(a.v.f32_row(source), dim, row + dim, row + 2 * dim + sizeof(float));
+      if (has_scales(a.kv.dtype)) {
+        std::byte* scales = row + a.kv.scale_offset();
+        store_bytes(a.k.f32_row(source), dim, row, scales);
+        const auto store_values = a.kv.dtype == DType::kI8 ? store_bytes : store_nibbles;
+        store_values(a.v.f32_row(source), dim, row + dim, scales + sizeof(float));
         continue;
       }
       for (int64_t i = 0; i < dim; ++i) {

@@ -21,10 +21,14 @@ inline float kv_value(DType dtype, const std::byte* row, int64_t i) noexcept {
 
 // Of a row of kv, whatever its type.
 inline float kv_value(const KvPages& kv, const std::byte* row, int64_t i) noexcept {
-  if (kv.dtype != DType::kI8) return kv_value(kv.dtype, row, i);
-  float scales[2];
-  std::memcpy(scales, row + 2 * int64_t{kv.head_dim}, sizeof(scales));
-  return scales[i < kv.head_dim ? 0 : 1] * static_cast<float>(static_cast<int8_t>(row[i]));
+  if (!has_scales(kv.dtype)) return kv_value(kv.dtype, row, i);
+  const int64_t dim = kv.head_dim;
+  float scales[3] = {};  // of keys, of values; the least value
+  std::memcpy(scales, row + kv.scale_offset(), static_cast<size_t>(kv.token_bytes() - kv.scale_offset()));
+  if (i < dim || kv.dtype == DType::kI8)
+    return scales[i < dim ? 0 : 1] * static_cast<float>(static_cast<int8_t>(row[i]));
+  const auto pair = std::to_integer<unsigned>(row[dim + (i - dim) % (dim / 2)]);
+  return scales[1] * static_cast<float>(i - dim < dim / 2 ? pair & 15 : pair >> 4) + scales[2];
 }
 
 }  // namespace lowkey::ref
