@@ -1,4 +1,5 @@
 set(LINEAR_SOURCES
+  cpu/activations.cc
   cpu/add.cc
   cpu/embed.cc
   cpu/gelu.cc

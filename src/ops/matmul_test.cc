@@ -5,9 +5,11 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "base/isa.h"
+#include "ops/cpu/gemv.h"
 #include "ops/matmul_cases.h"
 #include "ops/quantize.h"
 
@@ -64,13 +66,14 @@ class Problem {
     return out_;
   }
   // What the arithmetic may be off by at (t, n), from its unit roundoffs: f32 products and sums, those of scales
-  // and of mins apart from each other; for quantised weights, x rounded to 1 / 16383 (kQ8_0, and prompts) or 1 / 127 of
-  // its block's peak, and in prompts w to 1 / 4095 of its own; on AMX, both factors rounded to bf16.
+  // and of mins apart from each other; for quantised weights, x rounded to 1 / 16383 (kQ8_0, and prompts) of its
+  // block's peak, or to 1 / 127 of that rounded up to the next of 63 shares of the peak of 256, and in prompts w to 1 /
+  // 4095 of its own; on AMX, both factors rounded to bf16.
   double bound(int64_t t, int64_t n, std::vector<float>& row) {
     ref::dequantize_row(w.dtype, w.row(n), row.data(), case_.depth);
     const float* x = x_.data() + t * case_.depth;
     const bool q8 = w.dtype == DType::kQ8_0, exact = !is_quantised(w.dtype) || q8;
-    double products = 0, of_x = 0, of_w = 0, parts = 0;
+    double products = 0, of_x = 0, of_share = 0, of_w = 0, parts = 0;
     for (int64_t b = 0; b < case_.depth; b += kQuantBlock) {
       double peak_x = 0, peak_w = 0, sum_x = 0, sum_w = 0;
       for (int64_t k = b; k < std::min(b + kQuantBlock, case_.depth); ++k) {
@@ -78,14 +81,19 @@ class Problem {
         peak_x = std::max(peak_x, std::fabs(double{x[k]})), sum_x += std::fabs(x[k]);
         peak_w = std::max(peak_w, std::fabs(double{row[k]})), sum_w += std::fabs(row[k]);
       }
+      double peak_group = 0;
+      const int64_t group = b / kSuperBlock * kSuperBlock;
+      for (int64_t k = group; k < std::min(group + kSuperBlock, case_.depth); ++k)
+        peak_group = std::max(peak_group, std::fabs(double{x[k]}));
       of_x += 0.5 * peak_x * sum_w;
+      of_share += 0.5 * std::min(peak_group, peak_x + peak_group / kShareMax) * sum_w;
       of_w += 0.5 * peak_w * sum_x;
       parts += 2 * peak_w * sum_x;  // scale * code and min: together at most what the block spans
     }
     double bound = (8 + std::sqrt(static_cast<double>(case_.depth))) * 0x1p-24 * (products + (exact ? 0 : parts));
     constexpr int64_t kMostGemvRows = 8;
     if (q8) bound += of_x / 16383;
-    if (!exact) bound += case_.rows <= kMostGemvRows ? of_x / 127 : of_x / 16383 + of_w / 4095;
+    if (!exact) bound += case_.rows <= kMostGemvRows ? of_share / kByteMax : of_x / 16383 + of_w / 4095;
     if (active_isa() == Isa::kAmx && w.dtype != DType::kF32) bound += 2 * 0x1p-8 * products;
     return bound;
   }
@@ -145,6 +153,63 @@ TEST_P(MatmulTest, RowsAreIndependent) {
     for (int64_t t = 0; t + fewer <= rows; t += fewer) {
       matmul(context, {problem.x().slice_rows(t, t + fewer), problem.w, f32_view(out.data(), {fewer, 33})});
       ASSERT_EQ(std::memcmp(out.data(), &all[t * 33], out.size() * sizeof(float)), 0) << rows << " rows, from " << t;
+    }
+  }
+}
+
+// The largest codes and scales with the largest x: integer sums hold them.
+TEST(Matmul, SumsHoldTheExtremes) {
+  struct Layout {
+    DType type;
+    size_t scales, count;        // bytes of packed scales
+    std::vector<size_t> halves;  // where f16 numbers lie
+  };
+  const Layout layouts[] = {{DType::kQ4_0, 0, 0, {0}},       {DType::kQ5_1, 0, 0, {0, 2}},
+                            {DType::kQ2_K, 0, 16, {80, 82}}, {DType::kQ3_K, 96, 12, {108}},
+                            {DType::kQ4_K, 4, 12, {0, 2}},   {DType::kQ5_K, 4, 12, {0, 2}},
+                            {DType::kQ6_K, 192, 16, {208}}};
+  const Context context(1);
+  const MatmulCase one{1, kSuperBlock, 1};
+  std::vector<float> row(kSuperBlock);
+  for (const Layout& layout : layouts) {
+    Problem problem(layout.type, one);
+    auto* bytes = static_cast<uint8_t*>(problem.w.data);
+    const auto step = static_cast<size_t>(block_bytes(layout.type));
+    for (int scale : {0x7f, 0x80, 0xff, 0x0f}) {
+      std::memset(bytes, 0xff, static_cast<size_t>(row_bytes(layout.type, kSuperBlock)));
+      for (size_t at = 0; at < static_cast<size_t>(row_bytes(layout.type, kSuperBlock)); at += step) {
+        std::memset(bytes + at + layout.scales, scale, layout.count);
+        for (size_t half : layout.halves) std::memcpy(bytes + at + half, "\x00\x3c", 2);  // 1
+      }
+      for (float x : {1.f, -1.f}) {
+        std::fill_n(problem.x().f32(), kSuperBlock, x);
+        const float expected = problem.run_reference()[0];
+        EXPECT_NEAR(problem.run(context)[0], expected, problem.bound(0, 0, row)) << name(layout.type) << ' ' << scale;
+      }
+    }
+  }
+}
+
+// What is no number in a row of x leaves no number in its outputs, and all of the other rows'.
+TEST_P(MatmulTest, KeepsWhatIsNoNumber) {
+  const Context context(2);
+  for (int64_t rows : {2, 20}) {
+    for (float strange : {NAN, -NAN, INFINITY, -INFINITY}) {
+      Problem problem(GetParam(), {rows, 768, 5});
+      const std::vector<float> before = problem.run(context);
+      for (int64_t k : {0, 300, 767}) {
+        for (Isa isa : isas_below(isa_)) {
+          limit_isa(isa);
+          const float kept = std::exchange(*(problem.x().f32_row(1) + k), strange);
+          const std::vector<float>& out = problem.run(context);
+          for (int64_t i = 5; i < 10; ++i) {
+            ASSERT_FALSE(std::isfinite(out[i])) << name(isa) << " T=" << rows << ' ' << strange << " at " << k;
+            ASSERT_TRUE(std::isinf(strange) || std::isnan(out[i])) << name(isa) << " T=" << rows << " at " << k;
+          }
+          ASSERT_TRUE(isa != isa_ || std::memcmp(out.data(), before.data(), 5 * sizeof(float)) == 0);
+          *(problem.x().f32_row(1) + k) = kept;
+        }
+      }
     }
   }
 }

@@ -1,9 +1,13 @@
-// Blocks of the quantised types of up to 6 bits as the int8 kernels read them: codes of 0 to 63 in bytes, and the
-// scales of eight blocks of 32 at a time, x = scale * (code - kOffset) - min. One struct a type, all of one form:
+// Blocks of the quantised types of up to 6 bits as the int8 kernels read them: groups of 8 blocks of 32 elements, codes
+// of 0 to 63 in bytes, each type a struct of one of two forms.
 //
-//   kBytes    of 256 elements            kHalves   2: elements 0-15 and 16-31 of a block have scales of their own
-//   kSuper    its blocks are groups      scales    of a group of 8 blocks
-//   codes<b>  of block b of the group, 32 elements in order
+// kQ*_K (kSuper): x = d * scale * (code - kOffset) - m * min, scale and min whole numbers of 16 elements each.
+//   factors      those of the group; with an offset min is scale, and m is d * kOffset
+//   codes<h>     of its blocks 4 h to 4 h + 3, 32 elements in order in each vector, times 1 << kRaised: what is not
+//                moved down to bit 0 saves a shift, and is made up for in the scales
+// kQ4_x, kQ5_x: x = scale * (code - kOffset) - min, in floats, lane b those of block b.
+//   scales, mins
+//   codes<b>     of blocks b and b + 4, 16 elements of each: the first ones, and the others
 //
 // Vectors are of 32 bytes on every instruction set: enough to keep up with memory, and a block each. Included once per
 // Highway target; there is nothing for shorter ones. The order of the bits is spelled out in ref/dequantize.cc.
@@ -16,7 +20,6 @@
 
 #include <hwy/highway.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "base/dtype.h"
@@ -34,14 +37,17 @@ using D16 = hn::FixedTag<int16_t, 16>;
 using D32 = hn::FixedTag<int32_t, 8>;
 using DF = hn::FixedTag<float, 8>;
 using VU8 = hn::Vec<DU8>;
+using V16 = hn::Vec<D16>;
+using V32 = hn::Vec<D32>;
 using VF = hn::Vec<DF>;
-using Bytes16 = hn::Vec<hn::FixedTag<int8_t, 16>>;
 
 inline constexpr int kBlocks = 8;  // of a group
 
-// Lane b is of block b: [0] of its elements 0-15, [1] of 16-31; with kHalves = 1, [0] of all.
-struct Scales {
-  VF scale[2], min[2];
+// Of a kQ*_K block. Lane b of the lower half of scale and min is of elements 0-15 of block b, of the upper half of
+// 16-31.
+struct Factors {
+  V16 scale, min;
+  VF d, m;  // the same in all lanes
 };
 
 HWY_INLINE uint32_t load_word(const uint8_t* p) {
@@ -57,55 +63,50 @@ HWY_INLINE VF half(const uint8_t* p) {
   return hn::PromoteTo(DF(), hn::BitCast(hn::FixedTag<hwy::float16_t, 8>(), hn::Set(d, bits)));
 }
 
-// Lane i: the f16 at p + i * stride. From `count` on the last is repeated.
-HWY_INLINE VF halves(const uint8_t* p, int stride, int count) {
+// Lane i: the f16 at p + i * kStride.
+template <int kStride>
+HWY_INLINE VF halves(const uint8_t* p) {
   const auto at = [&](int i) HWY_ATTR {
     int16_t bits;
-    std::memcpy(&bits, p + std::min(i, count - 1) * stride, sizeof bits);
+    std::memcpy(&bits, p + i * kStride, sizeof bits);
     return bits;
   };
   const hn::Vec128<hwy::float16_t> bits{_mm_set_epi16(at(7), at(6), at(5), at(4), at(3), at(2), at(1), at(0))};
   return hn::PromoteTo(DF(), bits);
 }
 
-HWY_INLINE VF of_bytes(uint64_t bytes) {
+// Eight bytes, in both halves.
+HWY_INLINE V16 of_bytes(uint64_t bytes) {
   const hn::FixedTag<uint64_t, 1> d;
-  const auto lanes = hn::BitCast(hn::Rebind<uint8_t, D32>(), hn::Set(d, bytes));
-  return hn::ConvertTo(DF(), hn::PromoteTo(D32(), lanes));
+  const hn::Half<D16> half;
+  const auto lanes = hn::PromoteTo(half, hn::BitCast(hn::FixedTag<uint8_t, 8>(), hn::Set(d, bytes)));
+  return hn::Combine(D16(), lanes, lanes);
 }
 
-// Bytes 2b and 2b + 1 are of block b's halves.
-HWY_INLINE void of_pairs(Bytes16 bytes, VF factor, VF (&out)[2]) {
-  const hn::FixedTag<int16_t, 8> d;
-  const auto pairs = hn::BitCast(d, bytes);
-  out[0] = hn::Mul(factor, hn::ConvertTo(DF(), hn::PromoteTo(D32(), hn::ShiftRight<8>(hn::ShiftLeft<8>(pairs)))));
-  out[1] = hn::Mul(factor, hn::ConvertTo(DF(), hn::PromoteTo(D32(), hn::ShiftRight<8>(pairs))));
+// Of the 16 bytes in each half the order[i]-th to byte i; 0 where that is 128.
+HWY_INLINE V16 rearranged(VU8 bytes, const uint8_t (&order)[32]) {
+  return hn::BitCast(D16(), hn::TableLookupBytesOr0(bytes, hn::Load(DU8(), order)));
 }
 
-// 16 bytes: element i of a block in the low, element i + 16 in the high half of byte i.
-HWY_INLINE VU8 nibbles(const uint8_t* p) {
-  const hn::FixedTag<uint32_t, 8> d;
-  const hn::Half<decltype(d)> half;
-  const auto shift = hn::Combine(d, hn::Set(half, 4), hn::Zero(half));
-  const auto both = hn::Shr(hn::BitCast(d, hn::LoadDup128(DU8(), p)), shift);
-  return hn::And(hn::BitCast(DU8(), both), hn::Set(DU8(), 15));
-}
+// Eight int16, in both halves.
+HWY_INLINE V16 twice(const int16_t (&lanes)[8]) { return hn::LoadDup128(D16(), lanes); }
 
-// 32 bits, one for each element: 16 where set.
-HWY_INLINE VU8 fifth_bits(const uint8_t* p) {
+// 32 bits, one for each element of a block, of two blocks: 16 where set. kHalf: of elements 0-15, or of 16-31.
+template <int kHalf>
+HWY_INLINE VU8 fifth_bits(VU8 words) {
   alignas(32) static constexpr uint8_t kByte[32] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
-                                                    2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3};
-  const VU8 word = hn::BitCast(DU8(), hn::Set(hn::FixedTag<uint32_t, 8>(), load_word(p)));
-  const VU8 spread = hn::TableLookupBytes(word, hn::Load(DU8(), kByte));
+                                                    0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  const VU8 order = hn::Add(hn::Load(DU8(), kByte), hn::Set(DU8(), 2 * kHalf));
+  const VU8 spread = hn::TableLookupBytes(words, order);
   const VU8 bit = hn::BitCast(DU8(), hn::Set(hn::FixedTag<uint64_t, 4>(), 0x8040201008040201ull));
   return hn::And(hn::VecFromMask(DU8(), hn::Eq(hn::And(spread, bit), bit)), hn::Set(DU8(), 16));
 }
 
-// Bits kFrom up of 32 bytes, `mask` of them, moved to bit kTo.
+// Bits kFrom up of each byte, `mask` of them, moved to bit kTo.
 template <int kFrom, int kTo>
-HWY_INLINE VU8 bits(const uint8_t* p, uint8_t mask) {
+HWY_INLINE VU8 moved(VU8 bytes, uint8_t mask) {
   const hn::FixedTag<uint16_t, 16> d;  // what crosses a byte is masked
-  auto wide = hn::BitCast(d, hn::LoadU(DU8(), p));
+  auto wide = hn::BitCast(d, bytes);
   if constexpr (kFrom > kTo) wide = hn::ShiftRight<kFrom - kTo>(wide);
   if constexpr (kFrom < kTo) wide = hn::ShiftLeft<kTo - kFrom>(wide);
   return hn::And(hn::BitCast(DU8(), wide), hn::Set(DU8(), static_cast<uint8_t>(mask << kTo)));
@@ -114,113 +115,148 @@ HWY_INLINE VU8 bits(const uint8_t* p, uint8_t mask) {
 // The types of 32 elements a block: a scale, a min or none, five bits or four.
 template <int kBlockBytes, int kCodeOffset, bool kFive>
 struct Simple {
-  static constexpr int kBytes = kBlocks * kBlockBytes, kOffset = kCodeOffset, kHalves = 1;
+  static constexpr int kBytes = kBlocks * kBlockBytes, kOffset = kCodeOffset;
   static constexpr bool kSuper = false;
   static constexpr int kHead = kCodeOffset == 0 ? 4 : 2;  // bytes before the codes
-  HWY_INLINE static Scales scales(const uint8_t* p, int count) {
-    Scales s;
-    s.scale[0] = halves(p, kBlockBytes, count);
-    if constexpr (kOffset == 0) s.min[0] = hn::Neg(halves(p + 2, kBlockBytes, count));
-    return s;
-  }
+  HWY_INLINE static VF scales(const uint8_t* p) { return halves<kBlockBytes>(p); }
+  HWY_INLINE static VF mins(const uint8_t* p) { return hn::Neg(halves<kBlockBytes>(p + 2)); }
   template <int kBlock>
-  HWY_INLINE static VU8 codes(const uint8_t* p) {
-    p += kBlock * kBlockBytes + kHead;
-    if constexpr (kFive) return hn::Or(nibbles(p + 4), fifth_bits(p));
-    return nibbles(p);
+  HWY_INLINE static void codes(const uint8_t* p, VU8& first, VU8& others) {
+    const uint8_t *a = p + kBlock * kBlockBytes + kHead, *b = a + 4 * kBlockBytes;
+    const hn::Half<DU8> half;
+    constexpr int kNibbles = kFive ? 4 : 0;
+    const VU8 both = hn::Combine(DU8(), hn::LoadU(half, b + kNibbles), hn::LoadU(half, a + kNibbles));
+    first = moved<0, 0>(both, 15), others = moved<4, 0>(both, 15);
+    if constexpr (kFive) {
+      const hn::FixedTag<uint32_t, 4> d32;
+      const VU8 words = hn::Combine(DU8(), hn::BitCast(half, hn::Set(d32, load_word(b))),
+                                    hn::BitCast(half, hn::Set(d32, load_word(a))));
+      first = hn::Or(first, fifth_bits<0>(words)), others = hn::Or(others, fifth_bits<1>(words));
+    }
   }
 };
 
+// The last blocks of a row of kQ4_x or kQ5_x, filled up to a group with zeros.
+template <class Q>
+struct Padded {
+  Padded(const uint8_t* p, int64_t elements) {
+    std::memset(bytes, 0, sizeof bytes);
+    std::memcpy(bytes, p, static_cast<size_t>(elements / kQuantBlock * (Q::kBytes / kBlocks)));
+  }
+  uint8_t bytes[Q::kBytes];
+};
+
 // kQ4_K and kQ5_K: d, m, and eight 6-bit scales and mins in 12 bytes.
-HWY_INLINE Scales scales_and_mins(const uint8_t* p) {
+HWY_INLINE Factors scales_and_mins(const uint8_t* p) {
   const uint32_t a = load_word(p + 4), b = load_word(p + 8), c = load_word(p + 12);
   const auto joined = [](uint32_t first, uint32_t low, uint32_t high) {
     return (first & 0x3f3f3f3f) | uint64_t{(low & 0x0f0f0f0f) | (high >> 2 & 0x30303030)} << 32;
   };
-  Scales s;
-  s.scale[0] = hn::Mul(half(p), of_bytes(joined(a, c, a)));
-  s.min[0] = hn::Mul(half(p + 2), of_bytes(joined(b, c >> 4, b)));
-  return s;
+  return {of_bytes(joined(a, c, a)), of_bytes(joined(b, c >> 4, b)), half(p), half(p + 2)};
 }
 
 struct Q4K {
-  static constexpr int kBytes = 144, kOffset = 0, kHalves = 1;
+  static constexpr int kBytes = 144, kOffset = 0, kRaised[4] = {};
   static constexpr bool kSuper = true;
-  HWY_INLINE static Scales scales(const uint8_t* p, int) { return scales_and_mins(p); }
-  template <int kBlock>
-  HWY_INLINE static VU8 codes(const uint8_t* p) {
-    return bits<kBlock % 2 * 4, 0>(p + 16 + kBlock / 2 * 32, 15);
+  HWY_INLINE static Factors factors(const uint8_t* p) { return scales_and_mins(p); }
+  template <int kHalf>
+  HWY_INLINE static void codes(const uint8_t* p, VU8 (&code)[4]) {
+    const VU8 a = hn::LoadU(DU8(), p + 16 + kHalf * 64), b = hn::LoadU(DU8(), p + 48 + kHalf * 64);
+    code[0] = moved<0, 0>(a, 15), code[1] = moved<4, 0>(a, 15);
+    code[2] = moved<0, 0>(b, 15), code[3] = moved<4, 0>(b, 15);
   }
 };
 
 struct Q5K {
-  static constexpr int kBytes = 176, kOffset = 0, kHalves = 1;
+  static constexpr int kBytes = 176, kOffset = 0, kRaised[4] = {};
   static constexpr bool kSuper = true;
-  HWY_INLINE static Scales scales(const uint8_t* p, int) { return scales_and_mins(p); }
-  template <int kBlock>
-  HWY_INLINE static VU8 codes(const uint8_t* p) {
-    return hn::Or(bits<kBlock % 2 * 4, 0>(p + 48 + kBlock / 2 * 32, 15), bits<kBlock, 4>(p + 16, 1));
+  HWY_INLINE static Factors factors(const uint8_t* p) { return scales_and_mins(p); }
+  template <int kHalf>
+  HWY_INLINE static void codes(const uint8_t* p, VU8 (&code)[4]) {
+    constexpr int kBit = kHalf * 4;
+    Q4K::codes<kHalf>(p + 32, code);
+    const VU8 fifth = hn::LoadU(DU8(), p + 16);
+    code[0] = hn::Or(code[0], moved<kBit, 4>(fifth, 1)), code[1] = hn::Or(code[1], moved<kBit + 1, 4>(fifth, 1));
+    code[2] = hn::Or(code[2], moved<kBit + 2, 4>(fifth, 1)), code[3] = hn::Or(code[3], moved<kBit + 3, 4>(fifth, 1));
   }
 };
 
 struct Q6K {
-  static constexpr int kBytes = 210, kOffset = 32, kHalves = 2;
+  static constexpr int kBytes = 210, kOffset = 32, kRaised[4] = {};
   static constexpr bool kSuper = true;
-  HWY_INLINE static Scales scales(const uint8_t* p, int) {
-    Scales s;
-    of_pairs(hn::LoadU(hn::FixedTag<int8_t, 16>(), reinterpret_cast<const int8_t*>(p + 192)), half(p + 208), s.scale);
-    return s;
+  HWY_INLINE static Factors factors(const uint8_t* p) {
+    alignas(32) static constexpr uint8_t kUpper[32] = {128, 0,   128, 2,   128, 4,   128, 6,   128, 8,   128,
+                                                       10,  128, 12,  128, 14,  128, 1,   128, 3,   128, 5,
+                                                       128, 7,   128, 9,   128, 11,  128, 13,  128, 15};
+    const V16 scale = hn::ShiftRight<8>(rearranged(hn::LoadDup128(DU8(), p + 192), kUpper));
+    const VF d = half(p + 208);
+    return {scale, scale, d, hn::Mul(d, hn::Set(DF(), kOffset))};
   }
-  template <int kBlock>
-  HWY_INLINE static VU8 codes(const uint8_t* p) {
-    constexpr int kHalf = kBlock / 4, kRun = kBlock % 4;
-    return hn::Or(bits<kRun / 2 * 4, 0>(p + kHalf * 64 + kRun % 2 * 32, 15),
-                  bits<kRun * 2, 4>(p + 128 + kHalf * 32, 3));
+  template <int kHalf>
+  HWY_INLINE static void codes(const uint8_t* p, VU8 (&code)[4]) {
+    const VU8 a = hn::LoadU(DU8(), p + kHalf * 64), b = hn::LoadU(DU8(), p + 32 + kHalf * 64);
+    const VU8 high = hn::LoadU(DU8(), p + 128 + kHalf * 32);
+    code[0] = hn::Or(moved<0, 0>(a, 15), moved<0, 4>(high, 3));
+    code[1] = hn::Or(moved<0, 0>(b, 15), moved<2, 4>(high, 3));
+    code[2] = hn::Or(moved<4, 0>(a, 15), moved<4, 4>(high, 3));
+    code[3] = hn::Or(moved<4, 0>(b, 15), moved<6, 4>(high, 3));
   }
 };
 
 struct Q2K {
-  static constexpr int kBytes = 84, kOffset = 0, kHalves = 2;
+  static constexpr int kBytes = 84, kOffset = 0, kRaised[4] = {0, 2, 4, 4};
   static constexpr bool kSuper = true;
-  HWY_INLINE static Scales scales(const uint8_t* p, int) {
-    const hn::FixedTag<uint8_t, 16> d;
-    const hn::FixedTag<int8_t, 16> signed_bytes;
-    const auto packed = hn::LoadU(d, p);
-    const auto mins = hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(hn::FixedTag<uint16_t, 8>(), packed)));
-    Scales s;
-    of_pairs(hn::BitCast(signed_bytes, hn::And(packed, hn::Set(d, 15))), half(p + 80), s.scale);
-    of_pairs(hn::BitCast(signed_bytes, hn::And(mins, hn::Set(d, 15))), half(p + 82), s.min);
-    return s;
+  HWY_INLINE static Factors factors(const uint8_t* p) {
+    alignas(32) static constexpr uint8_t kLower[32] = {0,   128, 2,   128, 4,   128, 6,   128, 8,   128, 10,
+                                                       128, 12,  128, 14,  128, 1,   128, 3,   128, 5,   128,
+                                                       7,   128, 9,   128, 11,  128, 13,  128, 15,  128};
+    const V16 packed = rearranged(hn::LoadDup128(DU8(), p), kLower);
+    return {hn::And(packed, hn::Set(D16(), 15)), hn::ShiftRight<4>(packed), half(p + 80), half(p + 82)};
   }
-  template <int kBlock>
-  HWY_INLINE static VU8 codes(const uint8_t* p) {
-    return bits<kBlock % 4 * 2, 0>(p + 16 + kBlock / 4 * 32, 3);
+  template <int kHalf>
+  HWY_INLINE static void codes(const uint8_t* p, VU8 (&code)[4]) {
+    const VU8 q = hn::LoadU(DU8(), p + 16 + kHalf * 32);
+    code[0] = moved<0, 0>(q, 3), code[1] = moved<2, 2>(q, 3), code[2] = moved<4, 4>(q, 3), code[3] = moved<6, 4>(q, 3);
   }
 };
 
 struct Q3K {
-  static constexpr int kBytes = 110, kOffset = 4, kHalves = 2;
+  static constexpr int kBytes = 110, kOffset = 4, kRaised[4] = {0, 0, 4, 4};
   static constexpr bool kSuper = true;
-  HWY_INLINE static Scales scales(const uint8_t* p, int) {
-    const uint32_t a = load_word(p + 96), b = load_word(p + 100), c = load_word(p + 104);
-    const auto joined = [](uint32_t low, uint32_t high) {
-      return uint64_t{(low & 0x0f0f0f0f) | (high & 0x03030303) << 4};
-    };
-    alignas(16) const uint64_t words[2] = {joined(a, c) | joined(b, c >> 2) << 32,
-                                           joined(a >> 4, c >> 4) | joined(b >> 4, c >> 6) << 32};
-    const hn::FixedTag<int8_t, 16> d;
-    Scales s;
-    of_pairs(hn::Sub(hn::BitCast(d, hn::Load(hn::FixedTag<uint64_t, 2>(), words)), hn::Set(d, 32)), half(p + 108),
-             s.scale);
-    return s;
+  // Low and high bits of a scale meet 4 bits up, moved there by multiplications: no other shift is of its own in
+  // each lane.
+  HWY_INLINE static Factors factors(const uint8_t* p) {
+    alignas(32) static constexpr uint8_t kLow[32] = {2, 128, 4, 128, 6, 128, 8, 128, 2, 128, 4, 128, 6, 128, 8, 128,
+                                                     3, 128, 5, 128, 7, 128, 9, 128, 3, 128, 5, 128, 7, 128, 9, 128};
+    alignas(32) static constexpr uint8_t kHigh[32] = {10,  128, 12,  128, 10,  128, 12,  128, 10,  128, 12,
+                                                      128, 10,  128, 12,  128, 11,  128, 13,  128, 11,  128,
+                                                      13,  128, 11,  128, 13,  128, 11,  128, 13,  128};
+    alignas(16) static constexpr int16_t kLowUp[8] = {16, 16, 16, 16, 1, 1, 1, 1};
+    alignas(16) static constexpr int16_t kHighUp[8] = {256, 256, 64, 64, 16, 16, 4, 4};
+    const VU8 packed = hn::LoadDup128(DU8(), p + 94);  // from 96 on they would reach past the block
+    const V16 low = hn::And(hn::Mul(rearranged(packed, kLow), twice(kLowUp)), hn::Set(D16(), 0xf0));
+    const V16 high = hn::And(hn::Mul(rearranged(packed, kHigh), twice(kHighUp)), hn::Set(D16(), 0x300));
+    const V16 scale = hn::Sub(hn::ShiftRight<4>(hn::Or(low, high)), hn::Set(D16(), 32));
+    const VF d = half(p + 108);
+    return {scale, scale, d, hn::Mul(d, hn::Set(DF(), kOffset))};
   }
-  template <int kBlock>
-  HWY_INLINE static VU8 codes(const uint8_t* p) {
-    return hn::Or(bits<kBlock % 4 * 2, 0>(p + 32 + kBlock / 4 * 32, 3), bits<kBlock, 2>(p, 1));
+  // Two runs a byte, 4 bits each: the low bits of runs 0 and 2 lie right, and those of 1 and 3 after one shift; a table
+  // puts the third bits of four runs above them.
+  template <int kHalf>
+  HWY_INLINE static void codes(const uint8_t* p, VU8 (&code)[4]) {
+    alignas(16) static constexpr uint8_t kEven[16] = {0x00, 0x04, 0x00, 0x04, 0x40, 0x44, 0x40, 0x44,
+                                                      0x00, 0x04, 0x00, 0x04, 0x40, 0x44, 0x40, 0x44};
+    alignas(16) static constexpr uint8_t kOdd[16] = {0x00, 0x00, 0x04, 0x04, 0x00, 0x00, 0x04, 0x04,
+                                                     0x40, 0x40, 0x44, 0x44, 0x40, 0x40, 0x44, 0x44};
+    const VU8 q = hn::LoadU(DU8(), p + 32 + kHalf * 32), thirds = moved<kHalf * 4, 0>(hn::LoadU(DU8(), p), 15);
+    const VU8 even = hn::Or(moved<0, 0>(q, 0x33), hn::TableLookupBytes(hn::LoadDup128(DU8(), kEven), thirds));
+    const VU8 odd = hn::Or(moved<2, 0>(q, 0x33), hn::TableLookupBytes(hn::LoadDup128(DU8(), kOdd), thirds));
+    code[0] = moved<0, 0>(even, 7), code[1] = moved<0, 0>(odd, 7);
+    code[2] = moved<4, 4>(even, 7), code[3] = moved<4, 4>(odd, 7);
   }
 };
 
-// kVisit(Q()) with the struct of a type; false for a type that has none.
+// f(Q()) with the struct of a type; false for a type that has none.
 template <class F>
 HWY_INLINE bool visit(DType type, F&& f) {
   switch (type) {

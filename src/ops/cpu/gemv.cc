@@ -16,22 +16,6 @@ HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
 namespace {
 
-void quantize_blocks(const float* x, int16_t* q, float* scale, int64_t depth, int most) {
-  const hn::Rebind<int16_t, DF> d_half;
-  for (int64_t b = 0; b < depth / kQuantBlock; ++b, x += kQuantBlock, q += kQuantBlock) {
-    VF peak = hn::Zero(DF());
-    for (int i = 0; i < kQuantBlock; i += kLanesF) peak = hn::Max(peak, hn::Abs(hn::LoadU(DF(), x + i)));
-    const float amax = hn::GetLane(hn::MaxOfLanes(DF(), peak));
-    scale[b] = amax / static_cast<float>(most);
-    // Below this the inverse overflows, and the block counts as zeros.
-    const VF inverse = hn::Set(DF(), amax < 1e-30f ? 0.f : static_cast<float>(most) / amax);
-    for (int i = 0; i < kQuantBlock; i += kLanesF) {
-      const V32 rounded = hn::NearestInt(hn::Mul(hn::LoadU(DF(), x + i), inverse));
-      hn::StoreU(hn::DemoteTo(d_half, rounded), d_half, q + i);
-    }
-  }
-}
-
 // Bytes ahead of the reader that are asked for: two pages hide the latency of DRAM, and reach past the end of the
 // page, where the hardware's prefetchers stop.
 constexpr int64_t kPrefetchBytes = 8192;
@@ -211,15 +195,10 @@ HWY_AFTER_NAMESPACE();
 namespace lowkey {
 
 HWY_EXPORT(gemv_any);
-HWY_EXPORT(quantize_blocks);
 
 void gemv(const Activations& activations, const GemvPiece& piece) noexcept {
   if (takes_bytes(piece.type)) return gemv_codes(activations, piece);
   HWY_DYNAMIC_DISPATCH(gemv_any)(activations, piece);
-}
-
-void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth, int most) noexcept {
-  HWY_DYNAMIC_DISPATCH(quantize_blocks)(x, q, scale, depth, most);
 }
 
 }  // namespace lowkey

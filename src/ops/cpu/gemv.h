@@ -11,31 +11,35 @@ inline constexpr int kGemvRows = 4;      // rows of x in one pass: their sums fi
 inline constexpr int kWordMax = 16383;   // of int16 activations: 32 products with |q| <= 4096 fit int32
 inline constexpr int kWeightMax = 4095;  // of int16 weights beside them
 inline constexpr int kByteMax = 127;     // of int8 activations
+inline constexpr int kShareMax = 63;     // of ByteGroup::share: with it the sums of 256 kQ6_K products fit int32
 
-// Rows of x as the kernels read them: x = scale * q per block of 32.
+// 256 elements of x in 8 bits, x = unit * share * q; what is past K is zeros. The share of a block of 32 is a whole
+// number, so that the scales of a kQ*_K block and those of x meet in integers.
+struct alignas(64) ByteGroup {
+  int8_t q[kSuperBlock];
+  int16_t share[8];   // of each block
+  int16_t sum[2][8];  // of q of elements 0-15, and 16-31, of each block
+  float unit;
+  // For weights of kQ4_x and kQ5_x:
+  int8_t paired[kSuperBlock];  // q, elements 0-15 of blocks b and b + 4, then 16-31 of both, b from 0 to 3
+  float scale[8];              // unit * share
+  float total[8];              // of x as quantised
+};
+
+// Rows of x as the kernels read them.
 struct Activations {
   const float* x = nullptr;           // [T, K], for float weights
-  const int16_t* words = nullptr;     // [T, K], for kQ8_0
+  const int16_t* words = nullptr;     // [T, K], for kQ8_0: x = scale * word per block of 32
   const float* word_scale = nullptr;  // [T, K / 32]
-  const int8_t* bytes = nullptr;      // [T, B * 32], for the types of up to 6 bits; zeros past K
-  const float* byte_scale = nullptr;  // [T, B]
-  const float* byte_sum = nullptr;    // [T, 2, B]: of elements 0-15 and 16-31 of a block, as quantised
+  const ByteGroup* bytes = nullptr;   // [T, ceil(K / 256)], for the types of up to 6 bits
   int64_t rows = 0;                   // T
   int64_t depth = 0;                  // K
 
-  // B: blocks of 32, rounded up to whole groups of 256.
-  int64_t byte_blocks() const noexcept { return (depth + kSuperBlock - 1) / kSuperBlock * (kSuperBlock / kQuantBlock); }
+  int64_t byte_groups() const noexcept { return (depth + kSuperBlock - 1) / kSuperBlock; }
   // Those from row t on.
   Activations from_row(int64_t t) const noexcept {
-    const int64_t blocks = depth / kQuantBlock, byte_row = byte_blocks();
-    return {x + t * depth,
-            words + t * depth,
-            word_scale + t * blocks,
-            bytes + t * byte_row * kQuantBlock,
-            byte_scale + t * byte_row,
-            byte_sum + 2 * t * byte_row,
-            rows - t,
-            depth};
+    const int64_t blocks = depth / kQuantBlock;
+    return {x + t * depth, words + t * depth, word_scale + t * blocks, bytes + t * byte_groups(), rows - t, depth};
   }
 };
 
@@ -59,12 +63,7 @@ void gemv_codes(const Activations&, const GemvPiece&) noexcept;  // the part of 
 // q and scale of one row, K a multiple of 32, |q| <= most.
 void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth, int most) noexcept;
 
-struct ByteRow {
-  int8_t* q;       // [B * 32]
-  float* scale;    // [B]
-  float* sum;      // [2, B]
-  int64_t blocks;  // B
-};
-void quantize_bytes(const float* x, const ByteRow&, int64_t depth) noexcept;
+// The groups of one row, K a multiple of 32.
+void quantize_bytes(const float* x, ByteGroup* groups, int64_t depth) noexcept;
 
 }  // namespace lowkey

@@ -1,9 +1,5 @@
-// gemv of the types of up to 6 bits against activations of 8 bits: unsigned codes times signed bytes, four products to
-// an int32, exactly. What scales and mins do is floats', once for 32 elements: sum of x (scale * code - min) is
-// scale * (sum of x * code) - min * (sum of x), and the sums of x are made once for all rows of w.
-#include <algorithm>
-#include <cstring>
-
+// gemv of the types of up to 6 bits against activations of 8 bits: unsigned codes times signed bytes, exactly, in
+// int32. What offsets and mins take off is a product with sums of x, which are made once for all rows of w.
 #include "ops/cpu/gemv.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -37,101 +33,106 @@ void gemv_codes(const Activations& a, const GemvPiece& p) {
   }
 }
 
-void quantize_bytes(const float*, const ByteRow&, int64_t) {}
-
 #else
 
 namespace hn = hwy::HWY_NAMESPACE;
+using codes::D16;
 using codes::D32;
 using codes::DF;
 using codes::DI8;
+using codes::V16;
+using codes::V32;
 using codes::VF;
+using codes::VU8;
 
-void quantize_bytes(const float* x, const ByteRow& out, int64_t depth) {
-  const hn::Rebind<int8_t, D32> d8;
-  for (int64_t b = 0; b < out.blocks; ++b, x += kQuantBlock) {
-    int8_t* q = out.q + b * kQuantBlock;
-    if (b * kQuantBlock >= depth) {
-      std::memset(q, 0, kQuantBlock);
-      out.scale[b] = out.sum[b] = out.sum[out.blocks + b] = 0;
-      continue;
-    }
-    VF peak = hn::Zero(DF());
-    for (int i = 0; i < kQuantBlock; i += 8) peak = hn::Max(peak, hn::Abs(hn::LoadU(DF(), x + i)));
-    const float amax = hn::GetLane(hn::MaxOfLanes(DF(), peak));
-    const VF inverse = hn::Set(DF(), amax < 1e-30f ? 0.f : kByteMax / amax);  // below it overflows
-    out.scale[b] = amax / kByteMax;
-    for (int h = 0; h < 2; ++h) {
-      auto sum = hn::Zero(D32());
-      for (int i = 16 * h; i < 16 * h + 16; i += 8) {
-        const auto rounded = hn::NearestInt(hn::Mul(hn::LoadU(DF(), x + i), inverse));
-        hn::StoreU(hn::DemoteTo(d8, rounded), d8, q + i);
-        sum = hn::Add(sum, rounded);
-      }
-      out.sum[h * out.blocks + b] = out.scale[b] * static_cast<float>(hn::GetLane(hn::SumOfLanes(D32(), sum)));
-    }
+// Of neighbours, unsigned codes times signed bytes: no pair leaves int16, a code being 127 at most as it lies.
+HWY_INLINE V16 pair_products(VU8 code, const int8_t* x) {
+  return V16{_mm256_maddubs_epi16(code.raw, hn::Load(DI8(), x).raw)};
+}
+
+HWY_INLINE V32 pair_sums(V16 a, V16 b) { return V32{_mm256_madd_epi16(a.raw, b.raw)}; }
+
+// Adds 16 products with the scales of block kBlock to each half of the lanes.
+template <int kBlock>
+HWY_INLINE V32 add_scaled(V16 products, V16 scale, V32 sum) {
+  const VU8 both = hn::BitCast(codes::DU8(), hn::Set(D16(), kBlock * 0x202 + 0x100));
+  return hn::Add(sum, pair_sums(products, hn::TableLookupBytes(scale, hn::BitCast(D16(), both))));
+}
+
+template <class Q, int kHalf, int kT>
+HWY_INLINE void add_half(const uint8_t* w, const ByteGroup* x, int64_t stride, const V16 (&scale)[kT],
+                         V32 (&dot)[kT][2]) {
+  VU8 code[4];
+  Q::template codes<kHalf>(w, code);
+  constexpr int kFirst = kHalf * 4;
+  for (int t = 0; t < kT; ++t) {
+    const int8_t* q = x[t * stride].q + kFirst * kQuantBlock;
+    dot[t][0] = add_scaled<kFirst>(pair_products(code[0], q), scale[t], dot[t][0]);
+    dot[t][1] = add_scaled<kFirst + 1>(pair_products(code[1], q + 32), scale[t], dot[t][1]);
+    dot[t][0] = add_scaled<kFirst + 2>(pair_products(code[2], q + 64), scale[t], dot[t][0]);
+    dot[t][1] = add_scaled<kFirst + 3>(pair_products(code[3], q + 96), scale[t], dot[t][1]);
   }
 }
 
-// No pair of products leaves int16: a code is 63 at most.
-HWY_INLINE hn::Vec<D32> dot_4(codes::VU8 code, hn::Vec<DI8> x) {
-  const hn::Vec<codes::D16> pairs{_mm256_maddubs_epi16(code.raw, x.raw)};
-  return hn::Vec<D32>{_mm256_madd_epi16(pairs.raw, hn::Set(codes::D16(), 1).raw)};
-}
-
-// A group of 8 blocks of one row of w, and what multiplies it.
-template <int kT>
-struct Group {
-  const uint8_t* w;
-  const int8_t* x[kT];
-  HWY_ALIGN float scale[kT][2][codes::kBlocks];  // of the weights times of the activations
-};
-
-// Block b of the group, which is block kBlock of what lies at w.
-template <class Q, int kBlock, int kT>
-HWY_INLINE void add_block(const Group<kT>& g, const uint8_t* w, int b, VF (&sums)[kT][2]) {
-  const hn::Half<DF> half;
-  const codes::VU8 code = Q::template codes<kBlock>(w);
+// A block of 256, of kQ*_K: scales times shares weigh the products in int32, and floats are met once.
+template <class Q, int kT>
+HWY_INLINE void add_group(const uint8_t* w, const ByteGroup* x, int64_t stride, VF (&sums)[kT]) {
+  constexpr int kTop = Q::kRaised[3];  // blocks whose codes are raised by less have scales raised by the rest
+  constexpr auto kUp = [](int run) { return static_cast<int16_t>(1 << (kTop - Q::kRaised[run])); };
+  alignas(16) static constexpr int16_t kLift[8] = {kUp(0), kUp(1), kUp(2), kUp(3), kUp(0), kUp(1), kUp(2), kUp(3)};
+  const codes::Factors f = Q::factors(w);
+  V16 scale[kT];
+  V32 dot[kT][2];
   for (int t = 0; t < kT; ++t) {
-    const auto dot = hn::ConvertTo(DF(), dot_4(code, hn::LoadU(DI8(), g.x[t] + b * kQuantBlock)));
-    VF scale;
-    if constexpr (Q::kHalves == 2) {
-      scale = hn::Combine(DF(), hn::Set(half, g.scale[t][1][b]), hn::Set(half, g.scale[t][0][b]));
-    } else {
-      scale = hn::Set(DF(), g.scale[t][0][b]);
-    }
-    sums[t][kBlock % 2] = hn::MulAdd(dot, scale, sums[t][kBlock % 2]);
+    const ByteGroup& of_x = x[t * stride];
+    const V16 share = codes::twice(of_x.share), min = hn::Mul(f.min, share);
+    scale[t] = hn::Mul(f.scale, share);
+    if constexpr (kTop > 0) scale[t] = hn::Mul(scale[t], codes::twice(kLift));
+    const VF below = hn::ConvertTo(DF(), pair_sums(min, hn::Load(D16(), of_x.sum[0])));
+    sums[t] = hn::NegMulAdd(hn::Mul(f.m, hn::Set(DF(), of_x.unit)), below, sums[t]);
+    dot[t][0] = dot[t][1] = hn::Zero(D32());
+  }
+  add_half<Q, 0>(w, x, stride, scale, dot);
+  add_half<Q, 1>(w, x, stride, scale, dot);
+  for (int t = 0; t < kT; ++t) {
+    const VF unit = hn::Mul(f.d, hn::Set(DF(), x[t * stride].unit * (1.f / (1 << kTop))));
+    sums[t] = hn::MulAdd(unit, hn::ConvertTo(DF(), hn::Add(dot[t][0], dot[t][1])), sums[t]);
   }
 }
 
-template <class Q, int kT>
-HWY_INLINE void add_blocks(const Group<kT>& g, VF (&sums)[kT][2]) {
-  add_block<Q, 0>(g, g.w, 0, sums);
-  add_block<Q, 1>(g, g.w, 1, sums);
-  add_block<Q, 2>(g, g.w, 2, sums);
-  add_block<Q, 3>(g, g.w, 3, sums);
-  add_block<Q, 4>(g, g.w, 4, sums);
-  add_block<Q, 5>(g, g.w, 5, sums);
-  add_block<Q, 6>(g, g.w, 6, sums);
-  add_block<Q, 7>(g, g.w, 7, sums);
+// Blocks kBlock and kBlock + 4, each in a half of the lanes: at most 4 * 31 * 127.
+HWY_INLINE V16 block_products(VU8 first, VU8 others, const int8_t* paired) {
+  return hn::Add(pair_products(first, paired), pair_products(others, paired + 32));
 }
 
-// The scales of a group; takes the mins' part off the sums.
+// Eight blocks of 32: their products are added up to a lane a block before they meet their scales.
 template <class Q, int kT>
-HWY_INLINE void open_group(const codes::Scales& s, const Activations& a, int64_t first, Group<kT>& g,
-                           VF (&sums)[kT][2]) {
-  const int64_t blocks = a.byte_blocks();
-  for (int t = 0; t < kT; ++t) {
-    g.x[t] = a.bytes + (t * blocks + first) * kQuantBlock;
-    const VF of_row = hn::LoadU(DF(), a.byte_scale + t * blocks + first);
-    const float* sum = a.byte_sum + 2 * t * blocks + first;
-    const VF sum0 = hn::LoadU(DF(), sum), sum1 = hn::LoadU(DF(), sum + blocks);
-    for (int h = 0; h < Q::kHalves; ++h) {
-      hn::Store(hn::Mul(s.scale[h], of_row), DF(), g.scale[t][h]);
-      const VF min = Q::kOffset == 0 ? s.min[h] : hn::Mul(s.scale[h], hn::Set(DF(), Q::kOffset));
-      const VF sum_of_x = Q::kHalves == 1 ? hn::Add(sum0, sum1) : h == 0 ? sum0 : sum1;
-      sums[t][h] = hn::NegMulAdd(min, sum_of_x, sums[t][h]);
+HWY_INLINE void add_blocks(const uint8_t* w, const ByteGroup* x, int64_t stride, VF (&sums)[kT]) {
+  V32 dot[kT][2];
+  const auto add_four = [&]<int kPair>() HWY_ATTR {
+    VU8 first[2], others[2];
+    Q::template codes<2 * kPair>(w, first[0], others[0]);
+    Q::template codes<2 * kPair + 1>(w, first[1], others[1]);
+    for (int t = 0; t < kT; ++t) {
+      const int8_t* paired = x[t * stride].paired + kPair * 128;
+      const V16 a = block_products(first[0], others[0], paired), b = block_products(first[1], others[1], paired + 64);
+      dot[t][kPair] = pair_sums(V16{_mm256_hadd_epi16(a.raw, b.raw)}, hn::Set(D16(), 1));
     }
+  };
+  add_four.template operator()<0>();
+  add_four.template operator()<1>();
+  const VF scale = Q::scales(w);
+  VF min;
+  if constexpr (Q::kOffset == 0) {
+    min = Q::mins(w);
+  } else {
+    min = hn::Mul(scale, hn::Set(DF(), Q::kOffset));
+  }
+  for (int t = 0; t < kT; ++t) {
+    const ByteGroup& of_x = x[t * stride];
+    const V32 blocks{_mm256_hadd_epi32(dot[t][0].raw, dot[t][1].raw)};
+    sums[t] = hn::MulAdd(hn::Mul(scale, hn::Load(DF(), of_x.scale)), hn::ConvertTo(DF(), blocks), sums[t]);
+    sums[t] = hn::NegMulAdd(min, hn::Load(DF(), of_x.total), sums[t]);
   }
 }
 
@@ -140,22 +141,24 @@ constexpr int64_t kPrefetchBytes = 8192;
 
 template <class Q, int kT>
 void dot_row(const uint8_t* w, const Activations& a, float (&out)[kT]) {
-  const int64_t blocks = a.depth / kQuantBlock;
-  VF sums[kT][2];
-  for (auto& row : sums) row[0] = row[1] = hn::Zero(DF());
-  Group<kT> g;
-  for (int64_t first = 0; first < blocks; first += codes::kBlocks, w += Q::kBytes) {
+  const int64_t stride = a.byte_groups(), whole = a.depth / kSuperBlock;
+  VF sums[kT];
+  for (VF& sum : sums) sum = hn::Zero(DF());
+  for (int64_t g = 0; g < whole; ++g, w += Q::kBytes) {
     for (int i = 0; i < Q::kBytes; i += 64) hwy::Prefetch(w + i + kPrefetchBytes);
-    const int count = static_cast<int>(std::min<int64_t>(codes::kBlocks, blocks - first));
-    g.w = w;
-    open_group<Q, kT>(Q::scales(w, count), a, first, g, sums);
-    if (Q::kSuper || count == codes::kBlocks) {
-      add_blocks<Q, kT>(g, sums);
+    if constexpr (Q::kSuper) {
+      add_group<Q>(w, a.bytes + g, stride, sums);
     } else {
-      for (int b = 0; b < count; ++b) add_block<Q, 0>(g, w + b * (Q::kBytes / codes::kBlocks), b, sums);
+      add_blocks<Q>(w, a.bytes + g, stride, sums);
     }
   }
-  for (int t = 0; t < kT; ++t) out[t] = hn::GetLane(hn::SumOfLanes(DF(), hn::Add(sums[t][0], sums[t][1])));
+  if constexpr (!Q::kSuper) {
+    if (whole < stride) {
+      const codes::Padded<Q> last(w, a.depth % kSuperBlock);
+      add_blocks<Q>(last.bytes, a.bytes + whole, stride, sums);
+    }
+  }
+  for (int t = 0; t < kT; ++t) out[t] = hn::GetLane(hn::SumOfLanes(DF(), sums[t]));
 }
 
 template <class Q, int kT>
@@ -189,13 +192,8 @@ HWY_AFTER_NAMESPACE();
 namespace lowkey {
 
 HWY_EXPORT(gemv_codes);
-HWY_EXPORT(quantize_bytes);
 
 void gemv_codes(const Activations& a, const GemvPiece& piece) noexcept { HWY_DYNAMIC_DISPATCH(gemv_codes)(a, piece); }
-
-void quantize_bytes(const float* x, const ByteRow& out, int64_t depth) noexcept {
-  HWY_DYNAMIC_DISPATCH(quantize_bytes)(x, out, depth);
-}
 
 }  // namespace lowkey
 #endif

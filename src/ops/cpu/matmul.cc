@@ -49,15 +49,10 @@ void add_words(Scratch::Frame& frame, Activations& a) {
 
 // x in 8 bits.
 void add_bytes(Scratch::Frame& frame, Activations& a) {
-  const int64_t blocks = a.byte_blocks();
-  auto* q = frame.take<int8_t>(a.rows * blocks * kQuantBlock);
-  auto* scale = frame.take<float>(a.rows * blocks);
-  auto* sum = frame.take<float>(2 * a.rows * blocks);
-  for (int64_t t = 0; t < a.rows; ++t) {
-    quantize_bytes(a.x + t * a.depth, {q + t * blocks * kQuantBlock, scale + t * blocks, sum + 2 * t * blocks, blocks},
-                   a.depth);
-  }
-  a.bytes = q, a.byte_scale = scale, a.byte_sum = sum;
+  const int64_t groups = a.byte_groups();
+  auto* bytes = frame.take<ByteGroup>(a.rows * groups);
+  for (int64_t t = 0; t < a.rows; ++t) quantize_bytes(a.x + t * a.depth, bytes + t * groups, a.depth);
+  a.bytes = bytes;
 }
 
 }  // namespace

@@ -38,44 +38,82 @@ void dequantize_codes(DType type, const uint8_t* x, float* out, int64_t n) { ref
 
 #else
 
-// Block b of a group: scale * (code - offset), less the min where the type has one.
-template <class Q, int kBlock>
-HWY_INLINE void dequantize_block(const uint8_t* w, const float (&scale)[2][8], const float (&min)[2][8], int b,
-                                 float* out) {
-  const codes::D32 d32;
+// A group as scalars have it: x = scale * (code - offset), less the min where the type has one; [1]: elements 16-31.
+struct Group {
+  alignas(32) uint8_t code[kSuperBlock];
+  alignas(32) float scale[2][codes::kBlocks], min[2][codes::kBlocks];
+};
+
+HWY_INLINE void store_lanes(codes::V16 lanes, codes::VF factor, float (&out)[2][codes::kBlocks]) {
   const codes::DF df;
+  const hn::Half<codes::D16> half;
+  const auto product = [&](auto v)
+                           HWY_ATTR { return hn::Mul(factor, hn::ConvertTo(df, hn::PromoteTo(codes::D32(), v))); };
+  hn::Store(product(hn::LowerHalf(half, lanes)), df, out[0]);
+  hn::Store(product(hn::UpperHalf(half, lanes)), df, out[1]);
+}
+
+template <class Q, int kHalf>
+HWY_INLINE void store_codes(const uint8_t* w, Group& g) {
+  const hn::FixedTag<uint16_t, 16> wide;
+  codes::VU8 code[4];
+  Q::template codes<kHalf>(w, code);
+  for (int run = 0; run < 4; ++run) {
+    const auto lowered = hn::ShiftRightSame(hn::BitCast(wide, code[run]), Q::kRaised[run]);
+    hn::Store(hn::BitCast(codes::DU8(), lowered), codes::DU8(), g.code + (kHalf * 4 + run) * kQuantBlock);
+  }
+}
+
+template <class Q, int kBlock>
+HWY_INLINE void store_pair(const uint8_t* w, Group& g) {
+  const hn::Half<codes::DU8> half;
+  codes::VU8 first, others;
+  Q::template codes<kBlock>(w, first, others);
+  uint8_t *a = g.code + kBlock * kQuantBlock, *b = a + 4 * kQuantBlock;
+  hn::Store(hn::LowerHalf(half, first), half, a), hn::Store(hn::LowerHalf(half, others), half, a + 16);
+  hn::Store(hn::UpperHalf(half, first), half, b), hn::Store(hn::UpperHalf(half, others), half, b + 16);
+}
+
+template <class Q>
+HWY_INLINE void unpack(const uint8_t* w, Group& g) {
+  if constexpr (Q::kSuper) {
+    const codes::Factors f = Q::factors(w);
+    store_lanes(f.scale, f.d, g.scale);
+    if constexpr (Q::kOffset == 0) store_lanes(f.min, f.m, g.min);
+    store_codes<Q, 0>(w, g), store_codes<Q, 1>(w, g);
+  } else {
+    const codes::DF df;
+    for (int h = 0; h < 2; ++h) {
+      hn::Store(Q::scales(w), df, g.scale[h]);
+      if constexpr (Q::kOffset == 0) hn::Store(Q::mins(w), df, g.min[h]);
+    }
+    store_pair<Q, 0>(w, g), store_pair<Q, 1>(w, g), store_pair<Q, 2>(w, g), store_pair<Q, 3>(w, g);
+  }
+}
+
+template <class Q>
+void dequantize_group(const uint8_t* w, float* out, int64_t n) {
+  const codes::DF df;
+  const codes::D32 d32;
   const hn::Rebind<uint8_t, codes::D32> d8;
-  alignas(32) uint8_t code[kQuantBlock];
-  hn::Store(Q::template codes<kBlock>(w), codes::DU8(), code);
-  for (int i = 0; i < kQuantBlock; i += 8) {
-    const int half = Q::kHalves == 1 ? 0 : i / 16;
-    const auto wide = hn::Sub(hn::PromoteTo(d32, hn::Load(d8, code + i)), hn::Set(d32, Q::kOffset));
-    auto value = hn::Mul(hn::Set(df, scale[half][b]), hn::ConvertTo(df, wide));
-    if constexpr (Q::kOffset == 0) value = hn::Sub(value, hn::Set(df, min[half][b]));
+  Group g;
+  unpack<Q>(w, g);
+  for (int64_t i = 0; i < n; i += 8) {
+    const int64_t b = i / kQuantBlock, h = i / 16 % 2;
+    const auto wide = hn::Sub(hn::PromoteTo(d32, hn::Load(d8, g.code + i)), hn::Set(d32, Q::kOffset));
+    auto value = hn::Mul(hn::Set(df, g.scale[h][b]), hn::ConvertTo(df, wide));
+    if constexpr (Q::kOffset == 0) value = hn::Sub(value, hn::Set(df, g.min[h][b]));
     hn::StoreU(value, df, out + i);
   }
 }
 
 template <class Q>
 void dequantize_groups(const uint8_t* w, float* out, int64_t n) {
-  const codes::DF df;
-  for (; n > 0; n -= kSuperBlock, w += Q::kBytes, out += kSuperBlock) {
-    const int count = static_cast<int>(std::min<int64_t>(codes::kBlocks, n / kQuantBlock));
-    const codes::Scales s = Q::scales(w, count);
-    alignas(32) float scale[2][8], min[2][8];
-    for (int h = 0; h < Q::kHalves; ++h) {
-      hn::Store(s.scale[h], df, scale[h]);
-      if constexpr (Q::kOffset == 0) hn::Store(s.min[h], df, min[h]);
-    }
-    if constexpr (Q::kSuper) {
-      [&]<size_t... kBlock>(std::index_sequence<kBlock...>) HWY_ATTR {
-        (dequantize_block<Q, kBlock>(w, scale, min, kBlock, out + kBlock * kQuantBlock), ...);
-      }(std::make_index_sequence<codes::kBlocks>());
-    } else {
-      for (int b = 0; b < count; ++b) {
-        dequantize_block<Q, 0>(w + b * (Q::kBytes / codes::kBlocks), scale, min, b, out + b * kQuantBlock);
-      }
-    }
+  for (; n >= kSuperBlock; n -= kSuperBlock, w += Q::kBytes, out += kSuperBlock) {
+    dequantize_group<Q>(w, out, kSuperBlock);
+  }
+  if constexpr (!Q::kSuper) {
+    if (n > 0) dequantize_group<Q>(codes::Padded<Q>(w, n).bytes, out, n);
   }
 }
 
