@@ -65,6 +65,14 @@ void multiply_blocks(const RowProductsArgs& a, int64_t row, int64_t column) {
       a.out[i * n + j] = a.out[j * n + i] = sums[(i - row) * kBlock + j - column];
 }
 
+void multiply_all(const Context& context, const RowProductsArgs& a) {
+  const int64_t blocks = (a.x.rows() + kBlock - 1) / kBlock;
+  context.threads.dynamic(blocks * blocks, [&](int64_t i, int) {
+    const int64_t row = i / blocks, column = i % blocks;
+    if (column <= row) multiply_blocks(a, row * kBlock, column * kBlock);
+  });
+}
+
 }  // namespace
 }  // namespace lowkey::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -72,17 +80,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lowkey {
 
-HWY_EXPORT(multiply_blocks);
+HWY_EXPORT(multiply_all);
 
 void row_products(const Context& context, const RowProductsArgs& a) {
   LK_REQUIRE(a.x.dtype == DType::kF32 && a.x.rank == 2 && a.out != nullptr, kInvalidArgument,
              "[row_products] x {}, must be [N, K] f32", a.x.describe());
-  constexpr int64_t kRows = 12;  // of a block
-  const int64_t blocks = (a.x.rows() + kRows - 1) / kRows;
-  context.threads.dynamic(blocks * blocks, [&](int64_t i, int) {
-    const int64_t row = i / blocks, column = i % blocks;
-    if (column <= row) HWY_DYNAMIC_DISPATCH(multiply_blocks)(a, row * kRows, column * kRows);
-  });
+  HWY_DYNAMIC_DISPATCH(multiply_all)(context, a);
 }
 
 }  // namespace lowkey
