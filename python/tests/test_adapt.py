@@ -54,6 +54,14 @@ def test_random_rows_are_those_of_the_engine():
     assert (signs.abs().sum(0) == 2).all() and signs.min() == -1
 
 
+def test_signs_that_cancel_leave_the_longest_row():
+    sign, row = sketch.signs(1, 4)[0], torch.randn(5)
+    x = torch.stack([torch.randn(4, 5), torch.stack([sign[0] * row, -sign[1] * row, 0 * row, 0 * row])])
+    sums = svd.sketch(x, 1)
+    torch.testing.assert_close(sums[0], sign[None] @ x[0])
+    assert torch.equal(sums[1, 0], sign[0] * row)
+
+
 def test_svd_of_fewer_directions_than_asked_for():
     x = torch.randn(2, 30, 5) @ torch.randn(5, 40)
     rows, lengths = svd.truncated_svd(x, 12)

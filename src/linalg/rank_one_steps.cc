@@ -56,6 +56,14 @@ void deflate(const Context& context, View r, const float* u, const float* v) noe
 
 }  // namespace
 
+const float* longest_row(View x) noexcept {
+  int64_t longest = 0;
+  double most = 0;
+  for (int64_t t = 0; t < x.rows(); ++t)
+    if (const double length = square(x.f32_row(t), x.columns()); length > most) longest = t, most = length;
+  return x.f32_row(longest);
+}
+
 RankOneResult rank_one_steps(const Context& context, const RankOneSteps& a) {
   const View r = a.residual;
   Scratch::Frame frame(context.scratch);
@@ -68,10 +76,7 @@ RankOneResult rank_one_steps(const Context& context, const RankOneSteps& a) {
     for (int turn = 0; turn < a.iterations; ++turn) {
       // A start without any part in what is left would end the search; a row of the residual always has some.
       if (step_u(context, r, v, u); !(square(u, r.rows()) * square(v, r.columns()) > 1e-12 * left)) {
-        int64_t longest = 0;
-        for (int64_t t = 1; t < r.rows(); ++t)
-          if (square(r.f32_row(t), r.columns()) > square(r.f32_row(longest), r.columns())) longest = t;
-        std::copy_n(r.f32_row(longest), r.columns(), v);
+        std::copy_n(longest_row(r), r.columns(), v);
         step_u(context, r, v, u);
       }
       step_v(context, r, u, v);

@@ -21,6 +21,9 @@ struct RankOneResult {
   int64_t turns = 0;  // in sum
 };
 
+// The row of x [T, C] that has the greatest length, the first of equals: no direction of x begins from nothing there.
+const float* longest_row(View x) noexcept;
+
 RankOneResult rank_one_steps(const Context&, const RankOneSteps&);
 
 }  // namespace lowkey

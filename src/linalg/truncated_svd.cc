@@ -110,14 +110,21 @@ void begin_rows(const Context& context, View x, const SvdOptions& o, View rows) 
   if (given < rows.rows()) sketch(context, x, o.seed, rows.slice_rows(given, rows.rows()));
 }
 
+// Of rows made orthonormal, at least one: signs may cancel and x have nothing of a start, but its longest row it has.
+int64_t one_or_more(const Context& context, View x, View rows) {
+  if (const int64_t n = orthonormal_rows(context, rows); n > 0) return n;
+  std::copy_n(longest_row(x), x.columns(), rows.f32());
+  return orthonormal_rows(context, rows.slice_rows(0, 1));
+}
+
 // Rows that nearly span the principal directions; gives how many.
 int64_t block_rows(const Context& context, View x, const SvdOptions& o, double energy, View rows, int64_t& turns) {
   Scratch::Frame frame(context.scratch);
   begin_rows(context, x, o, rows);
   const View across = transposed(context, frame, x);
-  int64_t n = orthonormal_rows(context, rows);
+  int64_t n = one_or_more(context, x, rows);
   double held = 0;
-  while (n > 0 && turns < o.iterations) {
+  while (turns < o.iterations) {
     Scratch::Frame turn(context.scratch);
     const View some = rows.slice_rows(0, n), z = turn.take_f32({n, x.rows()});
     matmul(context, {some, x, z});
@@ -128,7 +135,7 @@ int64_t block_rows(const Context& context, View x, const SvdOptions& o, double e
       if (turns > 0 && held - before <= o.tolerance * energy) break;
     }
     matmul(context, {z, across, some});
-    n = orthonormal_rows(context, some);
+    n = one_or_more(context, x, some);
     ++turns;
   }
   return n;

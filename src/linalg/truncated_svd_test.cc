@@ -238,11 +238,33 @@ TEST(TruncatedSvd, OfLessThanWasAskedFor) {
     EXPECT_NEAR(std::abs(one.coefficients[0]), std::sqrt(one.energy), 16 * kEps * std::sqrt(one.energy));
   }
   // A start that knows nothing of x.
-  Floats orthogonal(kColumns, 0.f);
-  const LowRank f = truncated_svd(
-      context, view(plain, kColumns),
-      {.way = SvdWay::kAlternating, .rank = 1, .iterations = 20, .start = f32_view(orthogonal.data(), {1, kColumns})});
-  EXPECT_NEAR(f.spectrum.at(0), 5, 1e-3);
+  Floats nothing(kColumns, 0.f);
+  for (SvdWay way : {SvdWay::kAlternating, SvdWay::kBlock}) {
+    const LowRank f = truncated_svd(
+        context, view(plain, kColumns),
+        {.way = way, .rank = 1, .iterations = 20, .oversample = 0, .start = f32_view(nothing.data(), {1, kColumns})});
+    EXPECT_NEAR(f.spectrum.at(0), 5, 1e-3);
+  }
+  // A start of which x has nothing.
+  Floats last(kColumns, 0.f);
+  last.back() = 1;
+  for (size_t i = kColumns - 1; i < plain.size(); i += kColumns) plain[i] = 0;
+  EXPECT_EQ(truncated_svd(context, view(plain, kColumns),
+                          {.rank = 1, .oversample = 0, .start = f32_view(last.data(), {1, kColumns})})
+                .rank,
+            1);
+}
+
+// Equal rows with opposite signs add up to nothing, whichever signs the seed draws.
+TEST(TruncatedSvd, SignsThatCancelLoseNothing) {
+  for (uint64_t seed = 1; seed <= 16; ++seed) {
+    Floats row = noise(kColumns, 5), x = row;
+    x.insert(x.end(), row.begin(), row.end());
+    x.resize(4 * kColumns, 0.f);
+    const LowRank f = truncated_svd(Context(1), view(x, kColumns), {.rank = 1, .oversample = 0, .seed = seed});
+    ASSERT_EQ(f.rank, 1) << seed;
+    EXPECT_NEAR(f.spectrum[0] * f.spectrum[0], f.energy, 16 * kEps * f.energy) << seed;
+  }
 }
 
 TEST(TruncatedSvd, OfFewRowsMissesNoDirection) {

@@ -60,7 +60,16 @@ def _first_rows(x, rows, start):
         return x
     given = [] if start is None else [start[:, :rows]]
     left = rows - sum(part.shape[1] for part in given)
-    return torch.cat([*given, signs(left, x.shape[1]).to(x.device) @ x], 1) if left else given[0]
+    return torch.cat([*given, sketch(x, left)], 1) if left else given[0]
+
+
+def sketch(x, rows):
+    """[B, rows, C] sums with random signs; where they cancel the longest row of x is the first."""
+    sums = signs(rows, x.shape[1]).to(x.device) @ x
+    longest = x.double().square().sum(2).argmax(1)
+    instead = torch.zeros_like(sums)
+    instead[:, 0] = x[torch.arange(len(x), device=x.device), longest]
+    return torch.where((sums == 0).all(2).all(1)[:, None, None], instead, sums)
 
 
 def orthonormal_rows(rows):
