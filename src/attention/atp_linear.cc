@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "attention/cache_columns.h"
+#include "attention/lone_contexts.h"
 #include "ops/attention_prefill.h"
 #include "ops/matmul.h"
 #include "ops/transpose.h"
@@ -25,14 +26,6 @@ struct Moments {
       : k(reinterpret_cast<float*>(kv.plane_page(0, head, 0))), v(k + kv.head_dim), covariance(v + kv.head_dim) {}
   static int64_t floats(int64_t dim) { return dim * (dim + 2); }
 };
-
-// Contexts for the threads of one: each works through heads by itself, so that the many small products of a head take
-// no turns of all threads.
-std::vector<Context> lone_contexts(const Context& context) {
-  std::vector<Context> lone;
-  for (int i = 0; i < context.threads.count(); ++i) lone.emplace_back(1);
-  return lone;
-}
 
 // The means of rows [N, n], taken off them.
 void centre(View rows, float* means) {
@@ -100,9 +93,9 @@ void AtpLinear::shorten(const LayerStep& step, const Shorten& what) const {
   const KvPages& kv = what.kv;
   const int64_t dim = kv.head_dim, sink = options().sink;
   const int64_t old = removed(what.begin), count = removed(what.end) - old;
-  const std::vector<Context> lone = lone_contexts(step.context);
+  const LoneContexts lone(step.context, 2 * dim * std::min(kTokensTogether, count) + dim * dim + 2 * dim);
   step.context.threads.dynamic(kv.kv_heads, [&](int64_t head, int thread) {
-    const Context& context = lone[static_cast<size_t>(thread)];
+    const Context& context = lone[thread];
     for (int64_t done = 0, some; done < count; done += some) {
       some = std::min(kTokensTogether, count - done);
       Scratch::Frame frame(context.scratch);
@@ -131,7 +124,8 @@ void AtpLinear::read(const LayerStep& step, const Piece& piece) const {
                                      .out = piece.out,
                                      .causal = step.shape.causal,
                                      .log2_sums = sums});
-  const std::vector<Context> lone = lone_contexts(step.context);
+  const int64_t dim = step.shape.head_dim;
+  const LoneContexts lone(step.context, 2 * dim * std::min(kRowsTogether, count) + dim * dim);
   const int64_t blocks = (count + kRowsTogether - 1) / kRowsTogether;
   step.context.threads.dynamic(blocks * heads, [&](int64_t i, int thread) {
     const int64_t begin = i / heads * kRowsTogether, end = std::min(begin + kRowsTogether, count);
@@ -139,8 +133,7 @@ void AtpLinear::read(const LayerStep& step, const Piece& piece) const {
                         .log2_count = std::log2(static_cast<float>(removed(piece.shortened))),
                         .scale = scale,
                         .log2_sums = piece.kv.length > 0 ? sums : View{}};
-    add_old(lone[static_cast<size_t>(thread)], old, piece.q, piece.out,
-            {.head = i % heads, .begin = begin, .end = end});
+    add_old(lone[thread], old, piece.q, piece.out, {.head = i % heads, .begin = begin, .end = end});
   });
 }
 
