@@ -66,10 +66,37 @@ TEST_F(BenchCli, OneLayerByMethods) {
   EXPECT_LE(all["results"][1]["fastest_microseconds"], all["results"][1]["slowest_microseconds"]);
 }
 
+TEST_F(BenchCli, AWholeTextByMethods) {
+  const std::string size = "reading --heads 4 --kv-heads 2 --head-dim 16 --ffn 64 -r 1 --json";
+  const json all = run(size + " --length 64,128,256 --attention dense --attention atp:r=1/4");
+  EXPECT_EQ(all["phase"], "encoder");
+  ASSERT_EQ(all["results"].size(), 6u);
+  for (size_t i = 0; i < 6; ++i) {
+    const json &r = all["results"][i], &first = all["results"][i / 2 * 2];
+    EXPECT_EQ(r["length"], 64 << i / 2);
+    EXPECT_EQ(r["attention"], i % 2 == 0 ? "dense" : "atp:r=1/4");
+    const auto number = [](const json& of, const char* key) { return of[key].get<double>(); };
+    EXPECT_DOUBLE_EQ(number(r, "times_layer"), number(first, "layer_milliseconds") / number(r, "layer_milliseconds"));
+    const double sum =
+        number(r, "project_milliseconds") + number(r, "attention_milliseconds") + number(r, "rest_milliseconds");
+    EXPECT_NEAR(number(r, "layer_milliseconds"), sum, 1e-9 * sum);
+    EXPECT_GT(number(r, "attention_milliseconds"), 0);
+  }
+  ASSERT_EQ(all["growth"].size(), 2u);
+  EXPECT_EQ(all["growth"][1]["attention"], "atp:r=1/4");
+  const json prompt = run(size + " --prompt --step 32 --length 64");
+  EXPECT_EQ(prompt["phase"], "prompt");
+  EXPECT_EQ(prompt["step"], 32);
+  EXPECT_EQ(prompt["results"].size(), 1u);
+  EXPECT_EQ(prompt["growth"].size(), 0u);  // one length has none
+}
+
 TEST_F(BenchCli, WrongUseIsRefused) {
   EXPECT_TRUE(run("decode '" + kModel + "' -n 0 --json").is_null());
   EXPECT_TRUE(run("decode '" + kModel + "' --attention topk:k=0 --json").is_null());
   EXPECT_TRUE(run("attention --context 0 --json").is_null());
+  EXPECT_TRUE(run("reading --length 0 --json").is_null());
+  EXPECT_TRUE(run("reading --length 64 --weights q4_0 --json").is_null());
 }
 
 }  // namespace
