@@ -5,6 +5,7 @@ set(LINEAR_SOURCES
   cpu/gelu.cc
   cpu/gemm.cc
   cpu/gemm_amx.cc
+  cpu/gemm_codes.cc
   cpu/gemm_f32.cc
   cpu/gemm_i16.cc
   cpu/gemv.cc

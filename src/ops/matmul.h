@@ -15,10 +15,10 @@ struct MatmulArgs {
 };
 
 // Throws kInvalidArgument when shapes or types disagree. Arithmetic: f32 weights in f32; 16-bit weights in f32;
-// quantised weights against x rounded per block of 32, exact in between: to 15 bits with kQ8_0 and in prompts (there
-// weights of other types to 12 bits of their block's peak), else to 8 bits; with AMX and more than 4 rows, all but f32
-// weights in bf16 with f32 sums (f16 weights lose 3 bits there, as the activations do). The result does not depend on
-// the number of threads, nor a row of it on the others, but GEMV and GEMM add in a different order.
+// quantised weights against x rounded per block of 32, exact in between: to 15 bits with kQ8_0, else to 8 bits; with
+// AMX and more than 4 rows, all but f32 weights in bf16 with f32 sums (f16 weights lose 3 bits there, as the
+// activations do). The result does not depend on the number of threads, nor a row of it on the others, but GEMV and
+// GEMM add in a different order.
 void matmul(const Context&, const MatmulArgs&);
 
 // Several layers of the same input (q, k, v; gate, up): x is converted once. All outs have T rows. 1 to 8 parts.

@@ -66,14 +66,13 @@ class Problem {
     return out_;
   }
   // What the arithmetic may be off by at (t, n), from its unit roundoffs: f32 products and sums, those of scales
-  // and of mins apart from each other; for quantised weights, x rounded to 1 / 16383 (kQ8_0, and prompts) of its
-  // block's peak, or to 1 / 127 of that rounded up to the next of 63 shares of the peak of 256, and in prompts w to 1 /
-  // 4095 of its own; on AMX, both factors rounded to bf16.
+  // and of mins apart from each other; for quantised weights, x rounded to 1 / 16383 of its block's peak (kQ8_0) or
+  // to 1 / 127 of that rounded up to the next of 63 shares of the peak of 256; on AMX, both factors rounded to bf16.
   double bound(int64_t t, int64_t n, std::vector<float>& row) {
     ref::dequantize_row(w.dtype, w.row(n), row.data(), case_.depth);
     const float* x = x_.data() + t * case_.depth;
     const bool q8 = w.dtype == DType::kQ8_0, exact = !is_quantised(w.dtype) || q8;
-    double products = 0, of_x = 0, of_share = 0, of_w = 0, parts = 0;
+    double products = 0, of_x = 0, of_share = 0, parts = 0;
     for (int64_t b = 0; b < case_.depth; b += kQuantBlock) {
       double peak_x = 0, peak_w = 0, sum_x = 0, sum_w = 0;
       for (int64_t k = b; k < std::min(b + kQuantBlock, case_.depth); ++k) {
@@ -87,13 +86,11 @@ class Problem {
         peak_group = std::max(peak_group, std::fabs(double{x[k]}));
       of_x += 0.5 * peak_x * sum_w;
       of_share += 0.5 * std::min(peak_group, peak_x + peak_group / kShareMax) * sum_w;
-      of_w += 0.5 * peak_w * sum_x;
       parts += 2 * peak_w * sum_x;  // scale * code and min: together at most what the block spans
     }
     double bound = (8 + std::sqrt(static_cast<double>(case_.depth))) * 0x1p-24 * (products + (exact ? 0 : parts));
-    constexpr int64_t kMostGemvRows = 8;
     if (q8) bound += of_x / 16383;
-    if (!exact) bound += case_.rows <= kMostGemvRows ? of_share / kByteMax : of_x / 16383 + of_w / 4095;
+    if (!exact) bound += of_share / kByteMax;
     if (active_isa() == Isa::kAmx && w.dtype != DType::kF32) bound += 2 * 0x1p-8 * products;
     return bound;
   }

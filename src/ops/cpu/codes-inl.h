@@ -256,6 +256,58 @@ struct Q3K {
   }
 };
 
+// A group as scalars have it: x = scale * (code - offset), less the min where the type has one; [1]: elements 16-31.
+struct Group {
+  alignas(32) uint8_t code[kSuperBlock];
+  alignas(32) float scale[2][kBlocks], min[2][kBlocks];
+};
+
+HWY_INLINE void store_lanes(V16 lanes, VF factor, float (&out)[2][kBlocks]) {
+  const DF df;
+  const hn::Half<D16> half;
+  const auto product = [&](auto v) HWY_ATTR { return hn::Mul(factor, hn::ConvertTo(df, hn::PromoteTo(D32(), v))); };
+  hn::Store(product(hn::LowerHalf(half, lanes)), df, out[0]);
+  hn::Store(product(hn::UpperHalf(half, lanes)), df, out[1]);
+}
+
+template <class Q, int kHalf>
+HWY_INLINE void store_codes(const uint8_t* w, Group& g) {
+  const hn::FixedTag<uint16_t, 16> wide;
+  VU8 code[4];
+  Q::template codes<kHalf>(w, code);
+  for (int run = 0; run < 4; ++run) {
+    const auto lowered = hn::ShiftRightSame(hn::BitCast(wide, code[run]), Q::kRaised[run]);
+    hn::Store(hn::BitCast(DU8(), lowered), DU8(), g.code + (kHalf * 4 + run) * kQuantBlock);
+  }
+}
+
+template <class Q, int kBlock>
+HWY_INLINE void store_pair(const uint8_t* w, Group& g) {
+  const hn::Half<DU8> half;
+  VU8 first, others;
+  Q::template codes<kBlock>(w, first, others);
+  uint8_t *a = g.code + kBlock * kQuantBlock, *b = a + 4 * kQuantBlock;
+  hn::Store(hn::LowerHalf(half, first), half, a), hn::Store(hn::LowerHalf(half, others), half, a + 16);
+  hn::Store(hn::UpperHalf(half, first), half, b), hn::Store(hn::UpperHalf(half, others), half, b + 16);
+}
+
+template <class Q>
+HWY_INLINE void unpack(const uint8_t* w, Group& g) {
+  if constexpr (Q::kSuper) {
+    const Factors f = Q::factors(w);
+    store_lanes(f.scale, f.d, g.scale);
+    if constexpr (Q::kOffset == 0) store_lanes(f.min, f.m, g.min);
+    store_codes<Q, 0>(w, g), store_codes<Q, 1>(w, g);
+  } else {
+    const DF df;
+    for (int h = 0; h < 2; ++h) {
+      hn::Store(Q::scales(w), df, g.scale[h]);
+      if constexpr (Q::kOffset == 0) hn::Store(Q::mins(w), df, g.min[h]);
+    }
+    store_pair<Q, 0>(w, g), store_pair<Q, 1>(w, g), store_pair<Q, 2>(w, g), store_pair<Q, 3>(w, g);
+  }
+}
+
 // f(Q()) with the struct of a type; false for a type that has none.
 template <class F>
 HWY_INLINE bool visit(DType type, F&& f) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/isa.h"
+#include "ops/cpu/gemv.h"
 
 namespace lowkey {
 namespace {
@@ -20,6 +21,9 @@ int64_t slab_rows(int64_t outputs, int threads, int group) {
   return std::clamp(outputs / (threads * kSlabsPerThread) / group * group, int64_t{group}, kSlabRows);
 }
 
+// Of 32 columns, in a chunk.
+int64_t blocks(const GemmKernel& kernel) { return kernel.chunk / kQuantBlock; }
+
 // x as a kernel reads it: [K / chunk][T / panel] panels, and their scales.
 struct Packed {
   const GemmKernel* kernel;
@@ -28,8 +32,8 @@ struct Packed {
   float* scale;
 
   int64_t panels() const { return (rows + kernel->panel - 1) / kernel->panel; }
-  int64_t panel_bytes() const { return int64_t{kernel->chunk} * kernel->panel * kernel->element_bytes; }
-  int64_t panel_scales() const { return int64_t{kernel->chunk} / kQuantBlock * kernel->panel; }
+  int64_t panel_bytes() const { return blocks(*kernel) * kernel->panel * kernel->x_bytes; }
+  int64_t panel_scales() const { return blocks(*kernel) * kernel->panel; }
   std::byte* panel(int64_t chunk, int64_t p) const { return data + (chunk * panels() + p) * panel_bytes(); }
   float* panel_scale(int64_t chunk, int64_t p) const {
     return kernel->scales ? scale + (chunk * panels() + p) * panel_scales() : nullptr;
@@ -83,7 +87,7 @@ void prefetch(const std::byte* begin, int64_t bytes) {
 // Where row n of a widened slab begins: in its row, or in the first tile that holds a piece of it.
 int64_t widened_row(const GemmKernel& kernel, int64_t n) {
   constexpr int64_t kTileColumnBytes = 64;
-  const int64_t row_bytes = int64_t{kernel.chunk} * kernel.element_bytes, within = n % kernel.tile_rows;
+  const int64_t row_bytes = blocks(kernel) * kernel.w_bytes, within = n % kernel.tile_rows;
   return (n - within) * row_bytes + within * kTileColumnBytes;
 }
 
@@ -91,7 +95,6 @@ int64_t widened_row(const GemmKernel& kernel, int64_t n) {
 void multiply_slab(const Packed& x, const MatmulPart& part, int64_t begin, int64_t count, const Workspace& space) {
   const GemmKernel& kernel = *x.kernel;
   const int64_t rows = round_up(count, kernel.group), stride = sums_stride(x);
-  const int64_t row_scales = kernel.chunk / kQuantBlock;
   std::fill_n(space.sums, rows * stride, 0.f);
   for (int64_t chunk = 0; chunk * kernel.chunk < x.depth; ++chunk) {
     const int64_t k = chunk * kernel.chunk, depth = std::min<int64_t>(kernel.chunk, x.depth - k);
@@ -102,12 +105,12 @@ void multiply_slab(const Packed& x, const MatmulPart& part, int64_t begin, int64
                  lowkey::row_bytes(part.w.dtype, depth));
       }
       kernel.widen(part.w.dtype, n < count ? part.w.row(begin + n) : nullptr, k, n < count ? depth : 0, padded,
-                   space.weights + widened_row(kernel, n), space.scale + n * row_scales);
+                   space.weights + widened_row(kernel, n), space.scale + n * blocks(kernel));
     }
     for (int64_t p = 0; p < x.panels(); p += kernel.panels_together) {
       const int64_t panels = std::min<int64_t>(kernel.panels_together, x.panels() - p);
-      kernel.multiply({x.panel(chunk, p), x.panel_scale(chunk, p), space.weights, space.scale, panels, rows, padded,
-                       space.sums + p * kernel.panel, stride});
+      kernel.multiply({x.panel(chunk, p), x.panel_scale(chunk, p), space.weights, space.scale, part.w.dtype, panels,
+                       rows, padded, space.sums + p * kernel.panel, stride});
     }
   }
   store_transposed(space.sums, stride, x.rows, count, part.out.f32() + begin, part.w.rows());
@@ -122,10 +125,10 @@ void multiply_parts(const Context& context, const GemmKernel& kernel, View x, co
   const Packed packed = pack(context, frame, kernel, x);
   const int threads = context.threads.count();
   const int64_t slab = slab_rows(outputs, threads, kernel.group);
-  const int64_t weights = slab * kernel.chunk * kernel.element_bytes, scales = slab * kernel.chunk / kQuantBlock;
+  const int64_t slab_blocks = slab * blocks(kernel);
   const int64_t sums = slab * sums_stride(packed);
-  std::byte* all_weights = frame.take<std::byte>(threads * weights);
-  float* all_scales = frame.take<float>(threads * scales);
+  std::byte* all_weights = frame.take<std::byte>(threads * slab_blocks * kernel.w_bytes);
+  float* all_scales = frame.take<float>(threads * slab_blocks);
   float* all_sums = frame.take<float>(threads * sums);
   int64_t slabs = 0;
   for (int i = 0; i < count; ++i) slabs += (parts[i].w.rows() + slab - 1) / slab;
@@ -135,7 +138,8 @@ void multiply_parts(const Context& context, const GemmKernel& kernel, View x, co
     if (&gemm_kernel(parts[part].w.dtype) != &kernel) return;
     const int64_t begin = index * slab;
     multiply_slab(packed, parts[part], begin, std::min(slab, parts[part].w.rows() - begin),
-                  {all_weights + thread * weights, all_scales + thread * scales, all_sums + thread * sums});
+                  {all_weights + thread * slab_blocks * kernel.w_bytes, all_scales + thread * slab_blocks,
+                   all_sums + thread * sums});
   });
 }
 
@@ -144,7 +148,8 @@ void multiply_parts(const Context& context, const GemmKernel& kernel, View x, co
 const GemmKernel& gemm_kernel(DType type) noexcept {
   if (active_isa() == Isa::kBaseline) return gemm_f32();
   if (active_isa() == Isa::kAmx && type != DType::kF32) return gemm_amx();
-  return is_quantised(type) ? gemm_i16() : gemm_f32();
+  if (takes_bytes(type)) return gemm_codes();
+  return takes_words(type) ? gemm_i16() : gemm_f32();
 }
 
 void gemm(const Context& context, View x, const MatmulPart* parts, int count) {

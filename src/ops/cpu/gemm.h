@@ -16,12 +16,14 @@
 
 namespace lowkey {
 
-// Arrays of a kernel: "pairs" are two consecutive k of one row. w_scale and x_scale exist for int16 only.
+// Arrays of a kernel: "words" are one f32, or two or four consecutive k of one row. x_scale and w_scale are for
+// gemm_i16.
 struct GemmPanel {
-  const void* x;         // [panels][chunk / 2, panel] pairs, or [panels][chunk, panel] f32
+  const void* x;         // [panels][words of a chunk, panel]
   const float* x_scale;  // [panels][chunk / 32, panel]
   const void* w;         // [rows, chunk], row stride `chunk` whatever depth is; or in tiles, see tile_rows
   const float* w_scale;  // [rows, chunk / 32]
+  DType type;            // that w was widened from
   int64_t panels;        // <= panels_together
   int64_t rows;          // of w; a multiple of group
   int64_t depth;         // columns of K in this chunk, a multiple of depth_step
@@ -29,14 +31,14 @@ struct GemmPanel {
   int64_t sums_stride;
 };
 
-// One way to multiply, as the processor allows. Element sizes are those of w and x inside the kernel.
+// One way to multiply, as the processor allows.
 struct GemmKernel {
   int panel, group, chunk;
   int panels_together;
-  int tile_rows;   // 1: widened rows lie one after another; else in tiles of so many rows by 64 bytes
-  int depth_step;  // K is padded with zeros to a multiple of it
-  int element_bytes;
-  bool scales;
+  int tile_rows;         // 1: widened rows lie one after another; else in tiles of so many rows by 64 bytes
+  int depth_step;        // K is padded with zeros to a multiple of it
+  int w_bytes, x_bytes;  // of a block of 32 columns of one row, inside the kernel
+  bool scales;           // and a float beside each
   // Row t of a panel from x [depth] f32, columns past depth up to padded_depth zero.
   void (*pack)(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float* scale) noexcept;
   // Columns [begin, begin + depth) of one row of w, zeros up to padded_depth. `out` is the row's first byte.
@@ -45,9 +47,10 @@ struct GemmKernel {
   void (*multiply)(const GemmPanel&) noexcept;
 };
 
-const GemmKernel& gemm_f32() noexcept;  // any weights; exact products of f32
-const GemmKernel& gemm_i16() noexcept;  // quantised weights, Isa::kAvx2 and up
-const GemmKernel& gemm_amx() noexcept;  // both sides rounded to bf16; Isa::kAmx
+const GemmKernel& gemm_f32() noexcept;    // any weights; exact products of f32
+const GemmKernel& gemm_i16() noexcept;    // kQ8_0, Isa::kAvx2 and up
+const GemmKernel& gemm_codes() noexcept;  // weights of up to 6 bits, Isa::kAvx2 and up
+const GemmKernel& gemm_amx() noexcept;    // both sides rounded to bf16; Isa::kAmx
 
 // The kernel that matmul takes for weights of a type under active_isa().
 const GemmKernel& gemm_kernel(DType) noexcept;

@@ -134,8 +134,8 @@ LOWKEY_AMX void multiply(const GemmPanel& a) noexcept {
 }  // namespace
 
 const GemmKernel& gemm_amx() noexcept {
-  static constexpr GemmKernel kKernel{kPanel,           kGroup, kChunk, kTogether, kTile,   kStep,
-                                      sizeof(uint16_t), false,  pack,   widen,     multiply};
+  static constexpr GemmKernel kKernel{kPanel,          kGroup,          kChunk, kTogether, kTile, kStep,
+                                      2 * kQuantBlock, 2 * kQuantBlock, false,  pack,      widen, multiply};
   return kKernel;
 }
 

@@ -56,7 +56,8 @@ void multiply(const GemmPanel& a) noexcept {
 }
 
 const GemmKernel* kernel_f32() {
-  static constexpr GemmKernel kKernel{kPanel, kGroup, kChunk, 1, 1, 1, sizeof(float), false, pack, widen, multiply};
+  static constexpr GemmKernel kKernel{kPanel,          kGroup,          kChunk, 1,    1,     1,
+                                      4 * kQuantBlock, 4 * kQuantBlock, false,  pack, widen, multiply};
   return &kKernel;
 }
 

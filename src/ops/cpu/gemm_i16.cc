@@ -1,12 +1,10 @@
-// Quantised weights as int16 (kQ8_0 as it is, others rounded to 12 bits of their block's peak) times activations as
-// int16, summed exactly in int32 over a block of 32 columns, then scaled into f32. A multiply-add of int16 pairs does
-// twice the products of an f32 one.
+// Weights of kQ8_0 as int16 times activations as int16, summed exactly in int32 over a block of 32 columns, then scaled
+// into f32. A multiply-add of int16 pairs does twice the products of an f32 one.
 #include <algorithm>
 #include <cstring>
 
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/gemv.h"
-#include "ops/quantize.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cpu/gemm_i16.cc"
@@ -39,23 +37,13 @@ void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* pane
   for (int64_t b = 0; b < padded_depth / kQuantBlock; ++b) scale[b * kPanel + t] = scales[b];
 }
 
-void widen_q8_0(const std::byte* row, int64_t begin, int64_t depth, int16_t* out, float* scale) {
-  for (int64_t b = 0; b < depth / kQuantBlock; ++b, out += kQuantBlock) {
-    const Block block = load_block(reinterpret_cast<const uint8_t*>(row), begin / kQuantBlock + b);
-    for (int i = 0; i < kBlockVectors; ++i) hn::Store(block.q[i], D16(), out + i * kLanes16);
-    scale[b] = block.scale;
-  }
-}
-
-void widen(DType type, const std::byte* row, int64_t begin, int64_t depth, int64_t padded_depth, void* out,
+void widen(DType, const std::byte* row, int64_t begin, int64_t depth, int64_t padded_depth, void* out,
            float* scale) noexcept {
   auto* q = static_cast<int16_t*>(out);
-  if (type == DType::kQ8_0) {
-    widen_q8_0(row, begin, depth, q, scale);
-  } else if (depth > 0) {
-    float floats[kChunk];
-    dequantize_row(type, row + row_bytes(type, begin), floats, depth);
-    quantize_words(floats, q, scale, depth, kWeightMax);
+  for (int64_t b = 0; b < depth / kQuantBlock; ++b) {
+    const Block block = load_block(reinterpret_cast<const uint8_t*>(row), begin / kQuantBlock + b);
+    for (int i = 0; i < kBlockVectors; ++i) hn::Store(block.q[i], D16(), q + b * kQuantBlock + i * kLanes16);
+    scale[b] = block.scale;
   }
   std::fill(q + depth, q + padded_depth, int16_t{0});
   std::fill(scale + depth / kQuantBlock, scale + padded_depth / kQuantBlock, 0.f);
@@ -112,8 +100,8 @@ void multiply(const GemmPanel& a) noexcept {
 }
 
 const GemmKernel* kernel_i16() {
-  static constexpr GemmKernel kKernel{kPanel,          kGroup, kChunk, 1,     1,       kQuantBlock,
-                                      sizeof(int16_t), true,   pack,   widen, multiply};
+  static constexpr GemmKernel kKernel{kPanel,          kGroup,          kChunk, 1,    1,     kQuantBlock,
+                                      2 * kQuantBlock, 2 * kQuantBlock, true,   pack, widen, multiply};
   return &kKernel;
 }
 

@@ -38,66 +38,13 @@ void dequantize_codes(DType type, const uint8_t* x, float* out, int64_t n) { ref
 
 #else
 
-// A group as scalars have it: x = scale * (code - offset), less the min where the type has one; [1]: elements 16-31.
-struct Group {
-  alignas(32) uint8_t code[kSuperBlock];
-  alignas(32) float scale[2][codes::kBlocks], min[2][codes::kBlocks];
-};
-
-HWY_INLINE void store_lanes(codes::V16 lanes, codes::VF factor, float (&out)[2][codes::kBlocks]) {
-  const codes::DF df;
-  const hn::Half<codes::D16> half;
-  const auto product = [&](auto v)
-                           HWY_ATTR { return hn::Mul(factor, hn::ConvertTo(df, hn::PromoteTo(codes::D32(), v))); };
-  hn::Store(product(hn::LowerHalf(half, lanes)), df, out[0]);
-  hn::Store(product(hn::UpperHalf(half, lanes)), df, out[1]);
-}
-
-template <class Q, int kHalf>
-HWY_INLINE void store_codes(const uint8_t* w, Group& g) {
-  const hn::FixedTag<uint16_t, 16> wide;
-  codes::VU8 code[4];
-  Q::template codes<kHalf>(w, code);
-  for (int run = 0; run < 4; ++run) {
-    const auto lowered = hn::ShiftRightSame(hn::BitCast(wide, code[run]), Q::kRaised[run]);
-    hn::Store(hn::BitCast(codes::DU8(), lowered), codes::DU8(), g.code + (kHalf * 4 + run) * kQuantBlock);
-  }
-}
-
-template <class Q, int kBlock>
-HWY_INLINE void store_pair(const uint8_t* w, Group& g) {
-  const hn::Half<codes::DU8> half;
-  codes::VU8 first, others;
-  Q::template codes<kBlock>(w, first, others);
-  uint8_t *a = g.code + kBlock * kQuantBlock, *b = a + 4 * kQuantBlock;
-  hn::Store(hn::LowerHalf(half, first), half, a), hn::Store(hn::LowerHalf(half, others), half, a + 16);
-  hn::Store(hn::UpperHalf(half, first), half, b), hn::Store(hn::UpperHalf(half, others), half, b + 16);
-}
-
-template <class Q>
-HWY_INLINE void unpack(const uint8_t* w, Group& g) {
-  if constexpr (Q::kSuper) {
-    const codes::Factors f = Q::factors(w);
-    store_lanes(f.scale, f.d, g.scale);
-    if constexpr (Q::kOffset == 0) store_lanes(f.min, f.m, g.min);
-    store_codes<Q, 0>(w, g), store_codes<Q, 1>(w, g);
-  } else {
-    const codes::DF df;
-    for (int h = 0; h < 2; ++h) {
-      hn::Store(Q::scales(w), df, g.scale[h]);
-      if constexpr (Q::kOffset == 0) hn::Store(Q::mins(w), df, g.min[h]);
-    }
-    store_pair<Q, 0>(w, g), store_pair<Q, 1>(w, g), store_pair<Q, 2>(w, g), store_pair<Q, 3>(w, g);
-  }
-}
-
 template <class Q>
 void dequantize_group(const uint8_t* w, float* out, int64_t n) {
   const codes::DF df;
   const codes::D32 d32;
   const hn::Rebind<uint8_t, codes::D32> d8;
-  Group g;
-  unpack<Q>(w, g);
+  codes::Group g;
+  codes::unpack<Q>(w, g);
   for (int64_t i = 0; i < n; i += 8) {
     const int64_t b = i / kQuantBlock, h = i / 16 % 2;
     const auto wide = hn::Sub(hn::PromoteTo(d32, hn::Load(d8, g.code + i)), hn::Set(d32, Q::kOffset));
