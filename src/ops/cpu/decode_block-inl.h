@@ -52,9 +52,17 @@ HWY_INLINE void gather(const DecodeChunk& c, int64_t at, int most, Block& block)
   const int64_t mask = kv.page_tokens - 1, bytes = kv.token_bytes();
   const std::byte* region = kv.base + c.head * kv.head_stride;
   block.count = static_cast<int>(std::clamp<int64_t>(c.end - at, 0, most));
-  for (int i = 0; i < block.count; ++i) {
-    const int64_t token = c.ids ? c.ids[at + i] : at + i;
-    block.rows[i] = region + ((int64_t{kv.table[token >> shift]} << shift) + (token & mask)) * bytes;
+  const auto row = [&](int64_t token) HWY_ATTR {
+    return region + ((int64_t{kv.table[token >> shift]} << shift) + (token & mask)) * bytes;
+  };
+  if (c.ids) {
+    for (int i = 0; i < block.count; ++i) block.rows[i] = row(c.ids[at + i]);
+  } else {
+    for (int i = 0; i < block.count;) {  // page by page
+      const std::byte* next = row(at + i);
+      const auto end = static_cast<int>(std::min<int64_t>(block.count, i + kv.page_tokens - ((at + i) & mask)));
+      for (; i < end; ++i, next += bytes) block.rows[i] = next;
+    }
   }
   for (int i = block.count; i % 4 != 0; ++i) block.rows[i] = block.rows[block.count - 1];
 }
@@ -64,8 +72,13 @@ HWY_INLINE void gather(const DecodeChunk& c, int64_t at, int most, Block& block)
 // their own, where a processor may drop a request that finds no translation of the address: they are asked for twice.
 HWY_INLINE void fetch_row(Workspace& w, int64_t row_bytes) {
   const int row = w.fetched++;
-  if (row < w.next->count)
-    for (int64_t i = 0; i < row_bytes; i += kLineBytes) hwy::Prefetch(w.next->rows[row] + i);
+  if (row < w.next->count) {
+    const std::byte* at = w.next->rows[row];
+    int64_t left = row_bytes;
+    for (; left >= 4 * kLineBytes; left -= 4 * kLineBytes, at += 4 * kLineBytes)
+      for (int i = 0; i < 4; ++i) hwy::Prefetch(at + i * kLineBytes);
+    for (; left > 0; left -= kLineBytes, at += kLineBytes) hwy::Prefetch(at);
+  }
   if (w.listed && row < w.later->count)
     for (int64_t i = 0; i < row_bytes; i += kLineBytes) __builtin_prefetch(w.later->rows[row] + i, 0, 2);
 }

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "ops/cpu/decode_block-inl.h"
 #include "ops/cpu/lanes-inl.h"
@@ -29,20 +30,28 @@ struct ByteWork {
   float query_scale[kMaxHeads], weight_scale[kMaxHeads];
 };
 
-// One of the floats at the end of each row of the block; zeros up to a whole vector.
-HWY_INLINE void row_floats(const KvPages& kv, const Workspace& w, int part, float* out) {
+// Of the block's rows; zeros up to a whole vector.
+struct RowScales {
+  alignas(64) float key[kMaxBlock], value[kMaxBlock];
+  alignas(64) float least[kMaxBlock];  // of kI8I4
+};
+
+HWY_INLINE void read_scales(const KvPages& kv, const Workspace& w, RowScales& scales) {
   const int lanes = static_cast<int>(hn::Lanes(hn::ScalableTag<float>())), count = w.block->count;
   const int64_t at = kv.scale_offset();
-  for (int t = 0; t < count; ++t) out[t] = row_float(w.block->rows[t], at, part);
-  for (int t = count; t % lanes != 0; ++t) out[t] = 0.f;
+  const bool nibbles = kv.dtype == DType::kI8I4;
+  for (int t = 0; t < count; ++t) {
+    scales.key[t] = row_float(w.block->rows[t], at, 0);
+    scales.value[t] = row_float(w.block->rows[t], at, 1);
+    if (nibbles) scales.least[t] = row_float(w.block->rows[t], at, 2);
+  }
+  for (int t = count; t % lanes != 0; ++t) scales.key[t] = scales.value[t] = scales.least[t] = 0.f;
 }
 
-// Scores times the scales of their keys (part 0) and their queries, or weights times those of their values (1).
-HWY_INLINE void multiply_scales(const KvPages& kv, Workspace& w, int heads, int part, const float* of_heads) {
+// Scores times the scales of their keys and their queries, or weights times those of their values.
+HWY_INLINE void multiply(Workspace& w, int heads, const float* scale, const float* of_heads) {
   const hn::ScalableTag<float> d;
   const int lanes = static_cast<int>(hn::Lanes(d)), count = w.block->count;
-  alignas(64) float scale[kMaxBlock];
-  row_floats(kv, w, part, scale);
   for (int h = 0; h < heads; ++h) {
     const auto of_head = hn::Set(d, of_heads ? of_heads[h] : 1.f);
     for (int t = 0; t < count; t += lanes) {
@@ -52,11 +61,9 @@ HWY_INLINE void multiply_scales(const KvPages& kv, Workspace& w, int heads, int 
   }
 }
 
-// w.least of weights that have no scales yet.
-HWY_INLINE void sum_least(const KvPages& kv, Workspace& w, int heads) {
+// w.least, of weights that have no scales yet.
+HWY_INLINE void sum_least(Workspace& w, int heads, const float* least) {
   const hn::ScalableTag<float> d;
-  alignas(64) float least[kMaxBlock];
-  row_floats(kv, w, 2, least);
   for (int h = 0; h < heads; ++h) {
     auto sum = hn::Zero(d);
     for (int t = 0; t < w.block->count; t += static_cast<int>(hn::Lanes(d)))
@@ -73,7 +80,7 @@ HWY_INLINE bool in_integers(int64_t) {
   return false;
 }
 HWY_INLINE void round_queries(const float*, int, int64_t, ByteWork&) {}
-HWY_INLINE void round_weights(const Workspace&, int, ByteWork&) {}
+HWY_INLINE void round_weights(const Workspace&, int, const float*, ByteWork&) {}
 template <typename T>
 HWY_INLINE void byte_values(const KvPages&, Workspace&, const ByteWork&, int, float*) {}
 
@@ -85,6 +92,7 @@ struct ByteDots {
   using V16 = hn::Vec<D16>;
   using Key = int8_t;
   using Query = int16_t;
+  using SumTag = D32;  // of all lanes, too: less than 2^31 up to kMaxByteDim
   using Sum = hn::Vec<D32>;
   static constexpr int64_t kStep = hn::MaxLanes(D16());
   HWY_INLINE static Sum zero() { return hn::Zero(D32()); }
@@ -95,7 +103,6 @@ struct ByteDots {
     Sum unused = hn::Zero(D32());
     return hn::ReorderWidenMulAccumulate(D32(), key, query, sum, unused);
   }
-  HWY_INLINE static auto floats(Sum sum) { return hn::ConvertTo(hn::ScalableTag<float>(), sum); }
 };
 
 // Whole vectors of the values' columns; of kI8I4 in each half of D, which is in one half of the bytes.
@@ -105,31 +112,41 @@ HWY_INLINE bool in_integers(int64_t dim) {
   return dim % (std::is_same_v<T, ByteNibble> ? 2 * ByteDots::kStep : ByteDots::kStep) == 0;
 }
 
-// q = round(x / scale), the largest one 32767; the scale. NaN where any of x is not finite.
-HWY_INLINE float round_words(const float* x, int64_t n, int16_t* q) {
+// q = round(x * factor / scale), the largest one 32767; the scale. NaN where any of them is not finite.
+template <class Factor>
+HWY_INLINE float round_words(const float* x, const Factor& factor, int64_t n, int16_t* q) {
   const hn::ScalableTag<float> d;
+  const hn::RebindToSigned<decltype(d)> d32;
   const hn::Rebind<int16_t, decltype(d)> d16;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto peak = hn::Zero(d), none = hn::Zero(d);
-  for (int64_t i = 0; i < n; i += lanes) {
-    const auto value = hn::LoadU(d, x + i);
-    peak = hn::Max(peak, hn::Abs(value));
-    none = hn::Add(none, hn::Sub(value, value));  // 0, or NaN
-  }
-  const float highest = hn::GetLane(hn::MaxOfLanes(d, peak)) + hn::GetLane(hn::SumOfLanes(d, none));
-  const auto inverse = hn::Set(d, highest >= 1e-30f ? 32767.f / highest : 0.f);
+  auto peak = hn::Zero(d32);  // what is greater is greater as bits, infinity and NaN too
   for (int64_t i = 0; i < n; i += lanes)
-    hn::StoreU(hn::DemoteTo(d16, hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), inverse))), d16, q + i);
+    peak = hn::Max(peak, hn::BitCast(d32, hn::Abs(hn::Mul(hn::LoadU(d, x + i), factor(i)))));
+  const float highest = hn::GetLane(hn::BitCast(d, hn::MaxOfLanes(d32, peak)));
+  if (!(highest < std::numeric_limits<float>::infinity())) {
+    std::fill_n(q, n, int16_t{0});
+    return std::numeric_limits<float>::quiet_NaN();
+  }
+  const auto inverse = hn::Set(d, highest >= 1e-30f ? 32767.f / highest : 0.f);
+  const auto magic = hn::Set(d, 0x1.8p23f);  // adding it leaves the rounded number in the low bits
+  for (int64_t i = 0; i < n; i += lanes) {
+    const auto scaled = hn::Mul(hn::Mul(hn::LoadU(d, x + i), factor(i)), inverse);
+    const auto rounded = hn::Sub(hn::BitCast(d32, hn::Add(scaled, magic)), hn::BitCast(d32, magic));
+    hn::StoreU(hn::DemoteTo(d16, rounded), d16, q + i);
+  }
   return highest / 32767.f;
 }
 
 HWY_INLINE void round_queries(const float* q, int heads, int64_t dim, ByteWork& bytes) {
-  for (int h = 0; h < heads; ++h) bytes.query_scale[h] = round_words(q + h * dim, dim, bytes.query + h * dim);
+  const auto one = [](int64_t) HWY_ATTR { return hn::Set(hn::ScalableTag<float>(), 1.f); };
+  for (int h = 0; h < heads; ++h) bytes.query_scale[h] = round_words(q + h * dim, one, dim, bytes.query + h * dim);
 }
 
-// Of the block's tokens; zeros up to an even number of them.
-HWY_INLINE void round_weights(const Workspace& w, int heads, ByteWork& bytes) {
-  for (int h = 0; h < heads; ++h) bytes.weight_scale[h] = round_words(w.weights[h], w.block->count, bytes.weights[h]);
+// Of the block's tokens, times the scales of their values; zeros up to a whole vector.
+HWY_INLINE void round_weights(const Workspace& w, int heads, const float* scale, ByteWork& bytes) {
+  const auto factor = [&](int64_t t) HWY_ATTR { return hn::Load(hn::ScalableTag<float>(), scale + t); };
+  for (int h = 0; h < heads; ++h)
+    bytes.weight_scale[h] = round_words(w.weights[h], factor, w.block->count, bytes.weights[h]);
 }
 
 // out = out * rescale + least + sum * scale; `sum` holds of every eight columns the first four in [0], the others in

@@ -32,19 +32,19 @@ template <class D, typename T>
 struct FloatDots {
   using Key = T;
   using Query = float;
+  using SumTag = D;
   using Sum = hn::Vec<D>;
   static constexpr int64_t kStep = hn::MaxLanes(D());
   HWY_INLINE static Sum zero() { return hn::Zero(D()); }
   HWY_INLINE static Sum query(const float* q) { return hn::LoadU(D(), q); }
   HWY_INLINE static Sum key(const T* k) { return load_f32(D(), k); }
   HWY_INLINE static Sum add(Sum key, Sum query, Sum sum) { return hn::MulAdd(key, query, sum); }
-  HWY_INLINE static Sum floats(Sum sum) { return sum; }
 };
 
 // weights[head][token] = q[head] . k[token] for a tile of 4 or 2 tokens. Its sums, the queries and a key or two fit
 // the registers.
-template <int kHeads, int kTokens, class Dots, class D>
-HWY_INLINE void score_tile(D d, const typename Dots::Key* const* k, const typename Dots::Query* q, int64_t dim,
+template <int kHeads, int kTokens, class Dots>
+HWY_INLINE void score_tile(const typename Dots::Key* const* k, const typename Dots::Query* q, int64_t dim,
                            float* weights) {
   typename Dots::Sum sum[kHeads][kTokens];
   for (auto& row : sum)
@@ -58,44 +58,44 @@ HWY_INLINE void score_tile(D d, const typename Dots::Key* const* k, const typena
       for (int h = 0; h < kHeads; ++h) sum[h][t] = Dots::add(key, query[h], sum[h][t]);
     }
   }
-  const auto floats = [&](int h, int t) HWY_ATTR { return Dots::floats(sum[h][t]); };
+  const typename Dots::SumTag tag;
   if constexpr (kTokens == 4) {
     for (int h = 0; h < kHeads; ++h)
-      store_sums_of_4(d, floats(h, 0), floats(h, 1), floats(h, 2), floats(h, 3), weights + h * kMaxBlock);
+      store_sums_of_4(tag, sum[h][0], sum[h][1], sum[h][2], sum[h][3], weights + h * kMaxBlock);
   } else {
     for (int h = 0; h < kHeads; h += 2) {
-      store_sums_of_2_and_2(d, floats(h, 0), floats(h, 1), floats(h + 1, 0), floats(h + 1, 1), weights + h * kMaxBlock,
-                            kMaxBlock);
+      const auto &even = sum[h], &odd = sum[h + 1];
+      store_sums_of_2_and_2(tag, even[0], even[1], odd[0], odd[1], weights + h * kMaxBlock, kMaxBlock);
     }
   }
 }
 
 // Four tokens against all heads. Four heads at a time load and widen a key once for all of them: with 32 registers
 // for four tokens, with 16 for two.
-template <class Dots, class D>
-HWY_INLINE void score_4_tokens(D d, const typename Dots::Key* const* k, const typename Dots::Query* q, int heads,
+template <class Dots>
+HWY_INLINE void score_4_tokens(const typename Dots::Key* const* k, const typename Dots::Query* q, int heads,
                                int64_t dim, float* weights) {
   int h = 0;
   if constexpr (HWY_TARGET <= HWY_AVX3) {
-    for (; heads - h >= 4; h += 4) score_tile<4, 4, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+    for (; heads - h >= 4; h += 4) score_tile<4, 4, Dots>(k, q + h * dim, dim, weights + h * kMaxBlock);
   } else if constexpr (HWY_TARGET <= HWY_AVX2) {
     for (; heads - h >= 4; h += 4) {
-      score_tile<4, 2, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-      score_tile<4, 2, Dots>(d, k + 2, q + h * dim, dim, weights + h * kMaxBlock + 2);
+      score_tile<4, 2, Dots>(k, q + h * dim, dim, weights + h * kMaxBlock);
+      score_tile<4, 2, Dots>(k + 2, q + h * dim, dim, weights + h * kMaxBlock + 2);
     }
   }
-  if (heads - h == 3) return score_tile<3, 4, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-  for (; heads - h >= 2; h += 2) score_tile<2, 4, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
-  if (heads > h) score_tile<1, 4, Dots>(d, k, q + h * dim, dim, weights + h * kMaxBlock);
+  if (heads - h == 3) return score_tile<3, 4, Dots>(k, q + h * dim, dim, weights + h * kMaxBlock);
+  for (; heads - h >= 2; h += 2) score_tile<2, 4, Dots>(k, q + h * dim, dim, weights + h * kMaxBlock);
+  if (heads > h) score_tile<1, 4, Dots>(k, q + h * dim, dim, weights + h * kMaxBlock);
 }
 
-template <class Dots, class D>
-void scores(D d, const DecodeChunk& c, const typename Dots::Query* q, int heads, Workspace& w) {
+template <class Dots>
+void scores(const DecodeChunk& c, const typename Dots::Query* q, int heads, Workspace& w) {
   using Key = typename Dots::Key;
   const int64_t row_bytes = c.kv->token_bytes();
   for (int t = 0; t < w.block->count; t += 4) {
     for (int row = 0; row < 2; ++row) fetch_row(w, row_bytes);  // half of the next block in all
-    score_4_tokens<Dots>(d, reinterpret_cast<const Key* const*>(w.block->rows + t), q, heads, c.kv->head_dim,
+    score_4_tokens<Dots>(reinterpret_cast<const Key* const*>(w.block->rows + t), q, heads, c.kv->head_dim,
                          w.weights[0] + t);
   }
 }
@@ -223,8 +223,11 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
   const int most = block_tokens(*c.kv);
   gather(c, c.begin, most, *w.next);
   gather(c, c.begin + most, most, *w.later);
-  while (w.fetched < w.next->count) fetch_row(w, c.kv->token_bytes());
+  const int64_t row_bytes = c.kv->token_bytes();
+  while (w.fetched < w.next->count) fetch_row(w, row_bytes);
+  using Dots = std::conditional_t<kBytes, ByteDots, FloatDots<D, KeyOf<T>>>;
   [[maybe_unused]] ByteWork bytes;
+  [[maybe_unused]] RowScales scales;
   if constexpr (kBytes) round_queries(q, heads, dim, bytes);
   for (int64_t at = c.begin; at < c.end; at += most) {
     std::swap(w.block, w.next);
@@ -232,20 +235,23 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
     w.fetched = 0;
     gather(c, at + 2 * most, most, *w.later);
     if constexpr (kBytes) {
-      scores<ByteDots>(d, c, bytes.query, heads, w);
+      scores<Dots>(c, bytes.query, heads, w);
     } else {
-      scores<FloatDots<D, KeyOf<T>>>(d, c, q, heads, w);
+      scores<Dots>(c, q, heads, w);
     }
     const hn::ScalableTag<float> widest;
-    if constexpr (kHasScales<T>) multiply_scales(*c.kv, w, heads, 0, kBytes ? bytes.query_scale : nullptr);
+    if constexpr (kHasScales<T>) {
+      read_scales(*c.kv, w, scales);
+      multiply(w, heads, scales.key, kBytes ? bytes.query_scale : nullptr);
+    }
     for (int h = 0; c.cap > 0 && h < heads; ++h) soft_cap_span(w.weights[h], w.block->count, c.cap);
     softmax_step(widest, w, heads, dim, state, stride);
-    if constexpr (std::is_same_v<T, ByteNibble>) sum_least(*c.kv, w, heads);
-    if constexpr (kHasScales<T>) multiply_scales(*c.kv, w, heads, 1, nullptr);
+    if constexpr (std::is_same_v<T, ByteNibble>) sum_least(w, heads, scales.least);
     if constexpr (kBytes) {
-      round_weights(w, heads, bytes);
+      round_weights(w, heads, scales.value, bytes);
       byte_values<T>(*c.kv, w, bytes, heads, state);
     } else {
+      if constexpr (kHasScales<T>) multiply(w, heads, scales.value, nullptr);
       values<D, T>(d, *c.kv, w, heads, state);
     }
   }

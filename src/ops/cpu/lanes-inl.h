@@ -124,9 +124,20 @@ HWY_INLINE auto sum_of_blocks(D d, V v) {
   }
 }
 
+// Four lanes as they are stored: sums of integers become floats.
+template <class V4>
+HWY_INLINE auto as_floats(V4 v) {
+  const hn::FixedTag<float, 4> d;
+  if constexpr (std::is_same_v<hn::TFromV<V4>, float>) {
+    return v;
+  } else {
+    return hn::ConvertTo(d, v);
+  }
+}
+
 // The sums of the lanes of a, b, c, e: 13 instructions on AVX2, where one sum after another takes 24.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> sums_of_4(D d, V a, V b, V c, V e) {
+HWY_INLINE auto sums_of_4(D d, V a, V b, V c, V e) {
   const hn::Repartition<double, D> pairs;
   const V ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
   const V ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
@@ -138,14 +149,14 @@ HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> sums_of_4(D d, V a, V b, V c, V e) {
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE void store_sums_of_4(D d, V a, V b, V c, V e, float* out) {
-  hn::StoreU(sums_of_4(d, a, b, c, e), hn::FixedTag<float, 4>(), out);
+  hn::StoreU(as_floats(sums_of_4(d, a, b, c, e)), hn::FixedTag<float, 4>(), out);
 }
 
 // out[0, 2) = the sums of a and b, out[stride, stride + 2) those of c and e.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE void store_sums_of_2_and_2(D d, V a, V b, V c, V e, float* out, int64_t stride) {
   const hn::FixedTag<float, 2> pair;
-  const auto sums = sums_of_4(d, a, b, c, e);
+  const auto sums = as_floats(sums_of_4(d, a, b, c, e));
   hn::StoreU(hn::LowerHalf(pair, sums), pair, out);
   hn::StoreU(hn::UpperHalf(pair, sums), pair, out + stride);
 }
