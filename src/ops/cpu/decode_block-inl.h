@@ -18,7 +18,7 @@ HWY_BEFORE_NAMESPACE();
 namespace lowkey {
 namespace HWY_NAMESPACE {
 
-constexpr int kMaxBlock = 64;       // tokens of a block, at most
+constexpr int kMaxBlock = 128;      // tokens of a block, at most
 constexpr int kBlockBytes = 16384;  // half of the smallest L1 data cache of today's processors
 constexpr int kMaxHeads = 16;       // query heads worked on together; larger groups go in parts
 constexpr int64_t kLineBytes = 64;
@@ -37,12 +37,15 @@ struct Workspace {
   bool listed = false;
   alignas(64) float weights[kMaxHeads][kMaxBlock];  // scores, then 2^(score - max)
   float rescale[kMaxHeads];                         // 2^(old max - new max)
-  float least[kMaxHeads] = {};                      // of kI8I4: weights times the least values of their rows, summed up
+  float peak[kMaxHeads];        // of rows with scales: the largest weight times the scale of its values
+  float least[kMaxHeads] = {};  // of kI8I4: weights times the least values of their rows, summed up
 };
 
-// What the scales of a row take is not counted.
+// What the scales of a row take is not counted. Blocks of bytes are larger: there the work that comes once a block,
+// whatever its tokens, costs more than that the second cache has a part of it.
 HWY_INLINE int block_tokens(const KvPages& kv) {
-  const auto tokens = std::bit_floor(static_cast<uint64_t>(kBlockBytes / (2 * kv.value_offset())));
+  const int64_t bytes = has_scales(kv.dtype) ? 2 * kBlockBytes : kBlockBytes;
+  const auto tokens = std::bit_floor(static_cast<uint64_t>(bytes / (2 * kv.value_offset())));
   return static_cast<int>(std::clamp<uint64_t>(tokens, 4, kMaxBlock));
 }
 

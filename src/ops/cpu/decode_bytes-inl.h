@@ -48,28 +48,23 @@ HWY_INLINE void read_scales(const KvPages& kv, const Workspace& w, RowScales& sc
   for (int t = count; t % lanes != 0; ++t) scales.key[t] = scales.value[t] = scales.least[t] = 0.f;
 }
 
-// Scores times the scales of their keys and their queries, or weights times those of their values.
-HWY_INLINE void multiply(Workspace& w, int heads, const float* scale, const float* of_heads) {
+// Scores times the scales of their keys and their queries.
+HWY_INLINE void multiply_scales(Workspace& w, int heads, const RowScales& scales, const float* of_heads) {
   const hn::ScalableTag<float> d;
   const int lanes = static_cast<int>(hn::Lanes(d)), count = w.block->count;
   for (int h = 0; h < heads; ++h) {
     const auto of_head = hn::Set(d, of_heads ? of_heads[h] : 1.f);
     for (int t = 0; t < count; t += lanes) {
-      const auto factor = hn::Mul(hn::Load(d, scale + t), of_head);
+      const auto factor = hn::Mul(hn::Load(d, scales.key + t), of_head);
       hn::Store(hn::Mul(hn::Load(d, w.weights[h] + t), factor), d, w.weights[h] + t);
     }
   }
 }
 
-// w.least, of weights that have no scales yet.
-HWY_INLINE void sum_least(Workspace& w, int heads, const float* least) {
-  const hn::ScalableTag<float> d;
-  for (int h = 0; h < heads; ++h) {
-    auto sum = hn::Zero(d);
-    for (int t = 0; t < w.block->count; t += static_cast<int>(hn::Lanes(d)))
-      sum = hn::MulAdd(hn::Load(d, w.weights[h] + t), hn::Load(d, least + t), sum);
-    w.least[h] = hn::GetLane(hn::SumOfLanes(d, sum));
-  }
+// The greater of both in size, as bits: infinity is greater than any number, and NaN than infinity.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE hn::Vec<hn::RebindToSigned<D>> greater_bits(D, hn::Vec<hn::RebindToSigned<D>> bits, V x) {
+  return hn::Max(bits, hn::BitCast(hn::RebindToSigned<D>(), hn::Abs(x)));
 }
 
 #if HWY_MAX_BYTES < 32
@@ -80,7 +75,7 @@ HWY_INLINE bool in_integers(int64_t) {
   return false;
 }
 HWY_INLINE void round_queries(const float*, int, int64_t, ByteWork&) {}
-HWY_INLINE void round_weights(const Workspace&, int, const float*, ByteWork&) {}
+HWY_INLINE void round_weights(const Workspace&, int, ByteWork&) {}
 template <typename T>
 HWY_INLINE void byte_values(const KvPages&, Workspace&, const ByteWork&, int, float*) {}
 
@@ -112,41 +107,42 @@ HWY_INLINE bool in_integers(int64_t dim) {
   return dim % (std::is_same_v<T, ByteNibble> ? 2 * ByteDots::kStep : ByteDots::kStep) == 0;
 }
 
-// q = round(x * factor / scale), the largest one 32767; the scale. NaN where any of them is not finite.
-template <class Factor>
-HWY_INLINE float round_words(const float* x, const Factor& factor, int64_t n, int16_t* q) {
+// q = round(x / scale), the largest one 32767; the scale. `highest` is the size of the largest x; NaN where that is no
+// finite number.
+HWY_INLINE float round_words(const float* x, int64_t n, float highest, int16_t* q) {
   const hn::ScalableTag<float> d;
   const hn::RebindToSigned<decltype(d)> d32;
   const hn::Rebind<int16_t, decltype(d)> d16;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto peak = hn::Zero(d32);  // what is greater is greater as bits, infinity and NaN too
-  for (int64_t i = 0; i < n; i += lanes)
-    peak = hn::Max(peak, hn::BitCast(d32, hn::Abs(hn::Mul(hn::LoadU(d, x + i), factor(i)))));
-  const float highest = hn::GetLane(hn::BitCast(d, hn::MaxOfLanes(d32, peak)));
   if (!(highest < std::numeric_limits<float>::infinity())) {
     std::fill_n(q, n, int16_t{0});
     return std::numeric_limits<float>::quiet_NaN();
   }
   const auto inverse = hn::Set(d, highest >= 1e-30f ? 32767.f / highest : 0.f);
   const auto magic = hn::Set(d, 0x1.8p23f);  // adding it leaves the rounded number in the low bits
-  for (int64_t i = 0; i < n; i += lanes) {
-    const auto scaled = hn::Mul(hn::Mul(hn::LoadU(d, x + i), factor(i)), inverse);
-    const auto rounded = hn::Sub(hn::BitCast(d32, hn::Add(scaled, magic)), hn::BitCast(d32, magic));
+  for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::Lanes(d))) {
+    const auto shifted = hn::MulAdd(hn::LoadU(d, x + i), inverse, magic);
+    const auto rounded = hn::Sub(hn::BitCast(d32, shifted), hn::BitCast(d32, magic));
     hn::StoreU(hn::DemoteTo(d16, rounded), d16, q + i);
   }
   return highest / 32767.f;
 }
 
 HWY_INLINE void round_queries(const float* q, int heads, int64_t dim, ByteWork& bytes) {
-  const auto one = [](int64_t) HWY_ATTR { return hn::Set(hn::ScalableTag<float>(), 1.f); };
-  for (int h = 0; h < heads; ++h) bytes.query_scale[h] = round_words(q + h * dim, one, dim, bytes.query + h * dim);
+  const hn::ScalableTag<float> d;
+  const hn::RebindToSigned<decltype(d)> d32;
+  for (int h = 0; h < heads; ++h, q += dim) {
+    auto peak = hn::Zero(d32);
+    for (int64_t i = 0; i < dim; i += static_cast<int64_t>(hn::Lanes(d)))
+      peak = greater_bits(d, peak, hn::LoadU(d, q + i));
+    const float highest = hn::GetLane(hn::BitCast(d, hn::MaxOfLanes(d32, peak)));
+    bytes.query_scale[h] = round_words(q, dim, highest, bytes.query + h * dim);
+  }
 }
 
 // Of the block's tokens, times the scales of their values; zeros up to a whole vector.
-HWY_INLINE void round_weights(const Workspace& w, int heads, const float* scale, ByteWork& bytes) {
-  const auto factor = [&](int64_t t) HWY_ATTR { return hn::Load(hn::ScalableTag<float>(), scale + t); };
+HWY_INLINE void round_weights(const Workspace& w, int heads, ByteWork& bytes) {
   for (int h = 0; h < heads; ++h)
-    bytes.weight_scale[h] = round_words(w.weights[h], factor, w.block->count, bytes.weights[h]);
+    bytes.weight_scale[h] = round_words(w.weights[h], w.block->count, w.peak[h], bytes.weights[h]);
 }
 
 // out = out * rescale + least + sum * scale; `sum` holds of every eight columns the first four in [0], the others in

@@ -101,25 +101,36 @@ void scores(const DecodeChunk& c, const typename Dots::Query* q, int heads, Work
 }
 
 // Scores become weights; the running maximum and sum at the end of each head's state move on. Heads go together to
-// hide one another's latency.
-template <int kHeads, class D>
-void softmax_heads(D d, Workspace& w, int first_head, int64_t dim, float* state, int64_t stride) {
+// hide one another's latency. Weights of rows with scales are stored times those of their values.
+template <int kHeads, typename T, class D>
+void softmax_heads(D d, Workspace& w, const RowScales& scales, int first_head, int64_t dim, float* state,
+                   int64_t stride) {
   const int lanes = static_cast<int>(hn::Lanes(d)), count = w.block->count;
   float(*weights)[kMaxBlock] = w.weights + first_head;
+  const hn::RebindToSigned<D> d32;
   hn::Vec<D> highest[kHeads], total[kHeads];
+  [[maybe_unused]] hn::Vec<D> least[kHeads];
+  [[maybe_unused]] hn::Vec<decltype(d32)> peak[kHeads];
   for (int h = 0; h < kHeads; ++h) {
     for (int i = count; i % lanes != 0; ++i) weights[h][i] = -std::numeric_limits<float>::infinity();
     highest[h] = hn::Set(d, state[h * stride + dim]);
-    total[h] = hn::Zero(d);
+    total[h] = least[h] = hn::Zero(d);
+    peak[h] = hn::Zero(d32);
   }
   for (int i = 0; i < count; i += lanes)
     for (int h = 0; h < kHeads; ++h) highest[h] = hn::Max(highest[h], hn::Load(d, weights[h] + i));
   for (int h = 0; h < kHeads; ++h) highest[h] = hn::MaxOfLanes(d, highest[h]);
   for (int i = 0; i < count; i += lanes) {
     for (int h = 0; h < kHeads; ++h) {
-      const auto weight = exp2_nonpositive(d, hn::Sub(hn::Load(d, weights[h] + i), highest[h]));
-      hn::Store(weight, d, weights[h] + i);
+      auto weight = exp2_nonpositive(d, hn::Sub(hn::Load(d, weights[h] + i), highest[h]));
       total[h] = hn::Add(total[h], weight);
+      if constexpr (std::is_same_v<T, ByteNibble>)
+        least[h] = hn::MulAdd(weight, hn::Load(d, scales.least + i), least[h]);
+      if constexpr (kHasScales<T>) {
+        weight = hn::Mul(weight, hn::Load(d, scales.value + i));
+        peak[h] = greater_bits(d, peak[h], weight);
+      }
+      hn::Store(weight, d, weights[h] + i);
     }
   }
   for (int h = 0; h < kHeads; ++h) {
@@ -128,14 +139,16 @@ void softmax_heads(D d, Workspace& w, int first_head, int64_t dim, float* state,
     max = hn::GetLane(highest[h]);
     sum = sum * rescale + hn::GetLane(hn::SumOfLanes(d, total[h]));
     w.rescale[first_head + h] = rescale;
+    if constexpr (kHasScales<T>) w.peak[first_head + h] = hn::GetLane(hn::BitCast(d, hn::MaxOfLanes(d32, peak[h])));
+    if constexpr (std::is_same_v<T, ByteNibble>) w.least[first_head + h] = hn::GetLane(hn::SumOfLanes(d, least[h]));
   }
 }
 
-template <class D>
-void softmax_step(D d, Workspace& w, int heads, int64_t dim, float* state, int64_t stride) {
+template <typename T, class D>
+void softmax_step(D d, Workspace& w, const RowScales& scales, int heads, int64_t dim, float* state, int64_t stride) {
   int h = 0;
-  for (; heads - h >= 4; h += 4) softmax_heads<4>(d, w, h, dim, state + h * stride, stride);
-  for (; heads - h >= 1; h += 1) softmax_heads<1>(d, w, h, dim, state + h * stride, stride);
+  for (; heads - h >= 4; h += 4) softmax_heads<4, T>(d, w, scales, h, dim, state + h * stride, stride);
+  for (; heads - h >= 1; h += 1) softmax_heads<1, T>(d, w, scales, h, dim, state + h * stride, stride);
 }
 
 // state[head][at...] = state * rescale + sum over the block of weight * v, for a tile of kHeads x kVectors.
@@ -227,7 +240,7 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
   while (w.fetched < w.next->count) fetch_row(w, row_bytes);
   using Dots = std::conditional_t<kBytes, ByteDots, FloatDots<D, KeyOf<T>>>;
   [[maybe_unused]] ByteWork bytes;
-  [[maybe_unused]] RowScales scales;
+  RowScales scales;
   if constexpr (kBytes) round_queries(q, heads, dim, bytes);
   for (int64_t at = c.begin; at < c.end; at += most) {
     std::swap(w.block, w.next);
@@ -242,16 +255,14 @@ void attend(D d, const DecodeChunk& c, int first_head, int heads) {
     const hn::ScalableTag<float> widest;
     if constexpr (kHasScales<T>) {
       read_scales(*c.kv, w, scales);
-      multiply(w, heads, scales.key, kBytes ? bytes.query_scale : nullptr);
+      multiply_scales(w, heads, scales, kBytes ? bytes.query_scale : nullptr);
     }
     for (int h = 0; c.cap > 0 && h < heads; ++h) soft_cap_span(w.weights[h], w.block->count, c.cap);
-    softmax_step(widest, w, heads, dim, state, stride);
-    if constexpr (std::is_same_v<T, ByteNibble>) sum_least(w, heads, scales.least);
+    softmax_step<T>(widest, w, scales, heads, dim, state, stride);
     if constexpr (kBytes) {
-      round_weights(w, heads, scales.value, bytes);
+      round_weights(w, heads, bytes);
       byte_values<T>(*c.kv, w, bytes, heads, state);
     } else {
-      if constexpr (kHasScales<T>) multiply(w, heads, scales.value, nullptr);
       values<D, T>(d, *c.kv, w, heads, state);
     }
   }
