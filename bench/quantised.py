@@ -5,8 +5,8 @@ weights  converts a Hugging Face folder to each type, and scores the same window
          (products with 16-bit activations), with lowkey reading 8 tokens at a time (the products that decode: types
          of up to 6 bits against 8-bit activations), and with llama.cpp. Rows are kept as they come: a run cut
          short goes on where it was.
-cache    scores windows with --kv-type f16, int8 and int4 (keys in 8 bits, values in 4), reading chunks and reading 8
-         tokens at a time; what is kept of an earlier run is not asked again.
+cache    scores windows with --kv-type f16, int8 and int4 (keys in 8 bits, values in 4); what is kept of an
+         earlier run is not asked again.
 attention  times one layer's decoding behind 32,768 tokens (32 query and 8 KV heads of 128) by type of cache, in turn.
 
 Rises are paired: the mean over windows of the difference to f16, with 1.96 standard errors.
@@ -117,23 +117,14 @@ def weights(args, result):
 
 
 def cache(args, result):
-    found = {way: dict(result.get(way, {})) for way in ("nll", "nll_decoding")}
-    for way, options in {"nll": [], "nll_decoding": ["--chunk", 8]}.items():
-        for kind in CACHES:
-            if kind in found[way] or time.monotonic() > args.end:
-                continue
-            print(f"+ {kind} {way}", file=sys.stderr, flush=True)
-            found[way][kind] = lowkey_nll(args, args.model, "--kv-type", kind, *options)
-            rows = []
-            for kind in found["nll"]:
-                row = {"kv_type": kind}
-                for of in ("", "_decoding"):
-                    nll = found["nll" + of]
-                    if kind in nll:
-                        row["perplexity" + of] = perplexity(nll[kind])
-                        row["rise" + of], row["low" + of], row["high" + of] = rise(nll[kind], nll["f16"])
-                rows.append(row)
-            yield about(args, **found, results=rows)
+    nll = dict(result.get("nll", {}))
+    for kind in CACHES:
+        if kind in nll:
+            continue
+        nll[kind] = lowkey_nll(args, args.model, "--kv-type", kind)
+        rows = [{"kv_type": of, "perplexity": perplexity(x), **dict(zip(("rise", "low", "high"), rise(x, nll["f16"])))}
+                for of, x in nll.items()]
+        yield about(args, nll=nll, results=rows)
 
 
 def attention(args, result):
@@ -151,8 +142,10 @@ def attention(args, result):
         times = [one["f16"]["microseconds"] / one[kind]["microseconds"] for one in rounds]
         of = {key: statistics.median(one[kind][key] for one in rounds)
               for key in ("microseconds", "gigabytes_per_second", "probe_gigabytes_per_second")}
-        rows.append({"kv_type": kind, "bytes": rounds[0][kind]["bytes"], **of, "times": statistics.median(times),
-                     "times_least": min(times), "times_most": max(times)})
+        fastest = {each: min(one[each]["fastest_microseconds"] for one in rounds) for each in ("f16", kind)}
+        rows.append({"kv_type": kind, "bytes": rounds[0][kind]["bytes"] // 8 // 32768, **of,
+                     "fastest_microseconds": fastest[kind], "times_fastest": fastest["f16"] / fastest[kind],
+                     "times": statistics.median(times), "times_least": min(times), "times_most": max(times)})
     yield {"command": f"bench/quantised.py attention --threads {args.threads} --rounds {args.rounds}", "commit": commit(),
            "date": datetime.date.today().isoformat(), "machine": machine(), "results": rows}
 
