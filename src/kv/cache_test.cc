@@ -112,6 +112,8 @@ TEST(KvCache, RefusesNonsense) {
   EXPECT_THROW(KvCache{shape}, Error);
   shape = small_shape(), shape.dtype = DType::kQ8_0;
   EXPECT_THROW(KvCache{shape}, Error);
+  shape = small_shape(), shape.dtype = DType::kI8I4;  // 8 is no multiple of 16
+  EXPECT_THROW(KvCache{shape}, Error);
   KvCache cache(small_shape());
   EXPECT_THROW(cache.length(0), Error);
   const auto id = cache.open();
