@@ -12,7 +12,9 @@ import statistics
 
 from adapt_jobs import ROOT, Results, command, run_all
 
-VARIANTS = {  # trained with, measured with
+VARIANTS = {  # trained with (None: the model as it came), measured with
+    "bits-4": (None, "atp:form=factor,r=11/16,bits=4"),
+    "as-it-came-4": (None, "atp:form=factor,r=1/4"),
     "factor-4": ("atp:form=factor,r=1/4,chunk=1024", "atp:form=factor,r=1/4"),
     "factor-8": ("atp:form=factor,r=1/8,chunk=1024", "atp:form=factor,r=1/8"),
     "softmax-4": ("atp:form=softmax,r=1/4,chunk=1024", "atp:form=softmax,r=1/4,chunk=1024"),
@@ -34,7 +36,8 @@ def main():
     options.add_argument("--length", type=int, default=8192)
     options.add_argument("--batch", type=int, default=4)
     options.add_argument("--rate", type=float, default=1e-3)
-    options.add_argument("--lora", type=int, default=64)
+    options.add_argument("--lora", type=int, default=64, help="0: all weights")
+    options.add_argument("--codes", type=float, default=0.16, help="share of windows with hidden codes")
     options.add_argument("--lengths", default="8192,16384")
     options.add_argument("--windows", type=int, default=8)
     options.add_argument("--needles", type=int, default=16)
@@ -43,24 +46,26 @@ def main():
     results = Results(o.results, facts, summary)
     measures = ["--test-lengths", o.lengths, "--windows", o.windows, "--needles", o.needles]
     jobs = []
-    if not results.has({"variant": "dense"}):
-        words = ["--attention", "dense", "--text", o.unseen, *measures]
-        jobs.append(("dense", command("eval", o.model, *words),
-                     lambda output: results.add({"variant": "dense", "windows": o.windows, "documents": o.needles,
-                                                 **json.loads(output)})))
-    for name in o.only.split(","):
-        trained, measured = VARIANTS[name]
+    for name in ["dense", *o.only.split(",")]:
+        trained, measured = VARIANTS.get(name, (None, "dense"))
         key = {"variant": name, "trained": trained, "attention": measured}
-        if results.has(key):
+        how = {"rate": o.rate, "lora": o.lora} if trained else {}
+        if results.has({"variant": name, **how}):
+            continue
+        if trained is None:
+            def read(output, key=key):
+                results.add({**key, "windows": o.windows, "documents": o.needles, **json.loads(output)})
+
+            jobs.append((name, command("eval", o.model, "--attention", measured, "--text", o.unseen, *measures), read))
             continue
         words = ["--attention", trained, "--attention-after", measured, "--text", o.train, "--length", o.length,
-                 "--batch", o.batch, "--rate", o.rate, "--minutes", o.train_minutes, "--lora", o.lora, "--adapter",
+                 "--batch", o.batch, "--rate", o.rate, "--minutes", o.train_minutes, "--lora", o.lora, "--codes", o.codes, "--adapter",
                  "--test", o.unseen, *measures, "--resume", "-o", o.work / name]
 
-        def done(output, key=key, out=o.work / name):
+        def done(output, key=key, how=how, out=o.work / name):
             losses = json.loads((out / "adapt.json").read_text())["losses"]
             results.add({**key, "windows": o.windows, "documents": o.needles, "length": o.length, "batch": o.batch,
-                         "rate": o.rate, "lora": o.lora, **json.loads(output), "losses": losses})
+                         **how, "codes": o.codes, **json.loads(output), "losses": losses})
 
         jobs.append((name, command("train", o.model, *words), done))
     run_all(jobs, o.at_once, o.minutes)
@@ -71,11 +76,14 @@ def summary(runs):
     found = []
     for run in sorted(runs, key=lambda run: ["dense", *VARIANTS].index(run["variant"])):
         row = {key: value for key, value in run.items() if key != "losses"}
+        row["learned"] = "" if "lora" not in run else f"rank {run['lora']}" if run["lora"] else "all weights"
         losses = [loss for _, loss in run.get("losses", [])]
         if losses:  # steps differ by their windows
             row["first_losses"], row["last_losses"] = statistics.mean(losses[:3]), statistics.mean(losses[-5:])
         for key in [key for key in run if key.startswith("perplexity@")]:
             length = key.partition("@")[2]
+            came = next((r[key] for r in runs if r["variant"] == "dense" and r["windows"] == run["windows"]), None)
+            row[f"over dense@{length}"] = 100 * (run[key] / came - 1) if came else None
             row[f"percent@{length}"] = 100 * (run[key] / run.get(f"dense {key}", run[key]) - 1)
             row[f"found@{length}"] = f"{run[f'needles@{length}'] * run['documents']:.0f} of {run['documents']}"
             row.setdefault(f"dense {key}", run[key])

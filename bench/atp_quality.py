@@ -22,6 +22,7 @@ from agreement import row
 from record import ROOT, commit
 
 LOKI = "loki:index=pq:128,k=1/16,min=1"
+FEWER = ["atp:r=11/16,bits=4", "atp:r=1/2,bits=4", "atp:r=7/16,bits=8"]
 MOST = 256  # recent tokens, exact, where a prompt is shortened once
 
 
@@ -40,30 +41,40 @@ def jobs():
         agreement = ["agreement", "--context", context, "--windows", windows]
         size = f"{context // 1024}k"
         yield f"once-{size}", agreement, [once(spec, context) for spec in factors]
-        yield f"loki-once-{size}", agreement, [LOKI] + [f"{LOKI}+{once(spec, context)}" for spec in factors[:2]]
+        yield f"loki-once-{size}", agreement, [LOKI] + [f"{LOKI}+{once(spec, context)}" for spec in (factors[1], FEWER[0])]
+        yield f"bits-once-{size}", agreement, [once(spec, context) for spec in FEWER]
+        for spec in FEWER[:2]:
+            yield f"bits-stream-{size}{'-half' if spec != FEWER[0] else ''}", agreement, [spec]
         if context > 8192:
             continue
         yield f"centroids-once-{size}", agreement, [once(spec, context) for spec in centroids]
         yield f"stream-{size}", agreement, factors
         yield f"centroids-stream-{size}", agreement, centroids
         yield f"energy-{size}", agreement, [once(f"{spec},basis=energy", context) for spec in factors[:2]]
-        yield f"loki-stream-{size}", agreement, [f"{LOKI}+{spec}" for spec in factors[:2]]
+        yield f"loki-stream-{size}", agreement, [f"{LOKI}+{FEWER[0]}"]
         needle = ["needle", "--context", context, "--documents", 6]
         whole = [once(spec, context, scored=12) for spec in factors]
         yield f"needle-once-{size}", needle, [LOKI, *whole[:2]]
-        yield f"needle-loki-{size}", needle, [f"{LOKI}+{spec}" for spec in whole[:2]]
+        yield f"needle-bits-{size}", needle, [once(spec, context, scored=12) for spec in FEWER[:2]]
+        yield f"needle-loki-{size}", needle, [f"{LOKI}+{once(spec, context, scored=12)}" for spec in (factors[1], FEWER[0])]
         yield f"needle-centroids-{size}", needle, [once(spec, context, scored=12) for spec in centroids]
 
 
 def bytes_of_old_token(spec, width):
-    """In 16 bits, of a token and layer: R numbers of `width`, or its part of a cluster's rows; and the index's codes."""
-    share, index = Fraction(1), 0
+    """Of a token and layer: R numbers of `width` in 16 bits or fewer, or its part of a cluster's rows; and the index's
+    codes."""
+    share, index, bits = Fraction(1), 0, 16
     for part in spec.split("+"):
         if part.startswith("loki"):
             index = 2 * 128 // 8
         r = [word for word in part.split(":", 1)[-1].split(",") if word.startswith("r=")]
         if r:
+            bits = 8 if "bits=8" in part else 4 if "bits=4" in part else 16
             share = Fraction(r[0][2:])  # a cluster with its direction takes two rows, of half as many clusters
+    if bits < 16:  # blocks of 32: 34 bytes of 8 bits each, 18 of 4 behind the first quarter
+        blocks = math.ceil(share * width / 32)
+        wide = blocks if bits == 8 else math.ceil(blocks / 4)
+        return 34.0 * wide + 18.0 * (blocks - wide) + index
     return float(share * width * 2) * (2 if "centroids" in spec and "within" not in spec else 1) + index
 
 
@@ -88,11 +99,19 @@ def part_of(journal):
 
 
 def collect(folder, width):
+    """Of the jobs that the folder has; rows of others stay as they are."""
     about = {"commit": commit(), "date": datetime.date.today().isoformat(), "command": "bench/atp_quality.py"}
     agreement, needle, machine = [], [], None
+    before = [row for name in ("atp-quality", "atp-needle")
+              for row in json.loads((ROOT / f"bench/results/{name}.json").read_text())["results"]]
     for name, task_words, _ in jobs():
         file = folder / f"{name}.json"
         journal = file.with_suffix(".journal")
+        if not file.exists() and not journal.exists():
+            for kept in before:
+                if kept["job"] == name:
+                    (needle if "trials" in kept else agreement).append(kept)
+            continue
         if not file.exists():
             context = task_words[task_words.index("--context") + 1]
             for part in part_of(journal) if journal.exists() else []:

@@ -128,9 +128,9 @@ TEST(Atp, WithoutOldTokensItIsDense) {
 TEST(Atp, NoRowSeesTheFuture) {
   std::vector<int32_t> tokens = random_tokens(300, 1);
   const auto vocabulary = static_cast<size_t>(tiny_model().shape().vocabulary);
-  for (const char* form :
-       {"atp:r=1/4", "atp:r=all", "atp:r=1/4,basis=energy", "atp:r=0.9e", "atp:r=entropy", "atp:form=softmax,r=8",
-        "atp:form=linear", "atp:form=centroids", "atp:form=centroids,within=mean", kLoki}) {
+  for (const char* form : {"atp:r=1/4", "atp:r=all", "atp:r=1/4,basis=energy", "atp:r=all,bits=8", "atp:r=1/2,bits=4",
+                           "atp:r=0.9e", "atp:r=entropy", "atp:form=softmax,r=8", "atp:form=linear",
+                           "atp:form=centroids", "atp:form=centroids,within=mean", kLoki}) {
     const std::string spec = std::string(form) + kShort;
     const std::vector<float> before = read(spec, tokens, 300);
     for (size_t from : {52, 150, 299}) {  // at 52 tokens some are shortened for the first time
@@ -189,13 +189,15 @@ int64_t short_rows(const std::string& form, int64_t old) {
   if (old == 0 || form == "atp:form=linear") return 0;
   if (form == "atp:form=softmax,r=8") return 8;
   if (form == "atp:form=centroids") return 2 * (old / 4);
+  if (form == "atp:r=all,bits=4") return (old * (34 + 18) + 383) / 384;
   const int64_t numbers = form == "atp:r=all" ? 64 : 16;  // of 2 * 2 * 48
   return (old * numbers + 191) / 192;
 }
 
 TEST(Atp, ShortFormsGiveRowsBack) {
-  for (const std::string& form : std::vector<std::string>{"atp:form=softmax,r=8", "atp:form=linear",
-                                                          "atp:form=centroids", "atp:r=1/4", "atp:r=all", kLoki}) {
+  for (const std::string& form :
+       std::vector<std::string>{"atp:form=softmax,r=8", "atp:form=linear", "atp:form=centroids", "atp:r=1/4",
+                                "atp:r=all", "atp:r=all,bits=4", kLoki}) {
     Reader reader(form + kShort, DType::kF16);
     const auto id = reader.open();
     for (int32_t token : random_tokens(300, 1)) {
@@ -229,12 +231,26 @@ TEST(Atp, GoesOnAfterACut) {
   EXPECT_TRUE(std::equal(rest.begin(), rest.end(), fresh.begin() + from, fresh.end()));
 }
 
+TEST(Atp, FewerBitsErrByTheirStep) {
+  const std::vector<int32_t> tokens = random_tokens(300, 1);
+  const std::vector<float> exact = read(std::string("atp:r=all") + kShort, tokens, 100);
+  const auto error = [&](const char* bits) {
+    return largest_difference(read(std::string("atp:r=all,") + bits + kShort, tokens, 100), exact);
+  };
+  EXPECT_EQ(error("bits=16"), 0);
+  // Of a block whose largest number is m, a step of 8 bits is m / 127, and one of 4 bits m / 8. The first quarter has 8
+  // bits in both: what the rest loses is several times as much.
+  EXPECT_GT(error("bits=8"), 0);
+  EXPECT_GT(error("bits=4"), 4 * error("bits=8"));
+  const auto [least, most] = std::minmax_element(exact.begin(), exact.end());
+  EXPECT_LT(error("bits=4"), (*most - *least) / 8);
+}
+
 TEST(Atp, FactorThatSavesNoRowsIsDense) {
   const std::vector<int32_t> tokens = random_tokens(100, 1);
   EXPECT_EQ(read("atp:r=4,sink=4,recent=16,chunk=1,min=0", tokens, 10), read("dense", tokens, 10));
 }
 
-// The index over the factor: at each end of its range it is one of the two, or dense.
 // A model says here what it says in PyTorch, where it is trained (python/lowkey/adapt): logits from a fixture that
 // tools/make_atp_fixture.py wrote. python/tests has more of this, with PyTorch at hand.
 TEST(Atp, LogitsAreThoseOfPyTorch) {
@@ -260,6 +276,7 @@ TEST(Atp, LogitsAreThoseOfPyTorch) {
   }
 }
 
+// The index over the factor: at each end of its range it is one of the two, or dense.
 TEST(LokiAtp, LimitsAreItsParts) {
   const std::vector<int32_t> tokens = random_tokens(300, 1);
   const std::string loki = "loki:index=bits:64,sink=4,recent=8,min=60,prefill=all,k=";
@@ -300,6 +317,8 @@ TEST(Atp, RefusesWhatIsNoRank) {
                            "atp:form=softmax,r=40,chunk=32",
                            "atp:form=linear,basis=energy",
                            "atp:basis=x",
+                           "atp:bits=2",
+                           "atp:form=softmax,bits=8",
                            "atp:within=mean",
                            "atp:form=centroids,r=0.9e",
                            "loki+atp:form=linear",

@@ -51,8 +51,11 @@ std::unique_ptr<Method> Atp::make(const AttentionSpec& spec, const MethodInputs&
   o.chunk = settings.integer("chunk", o.chunk, 1, kMost);
   o.min = settings.integer("min", o.min, 0, kMost);
   o.linear = read_linear(settings, form == "softmax" && !o.causal && o.sink == 0 && o.min == 0);
-  LK_REQUIRE(form == "factor" || !settings.has("basis"), kInvalidArgument,
-             "[atp] form={} has no basis: only factor has", form);
+  for (const char* key : {"basis", "bits"})
+    LK_REQUIRE(form == "factor" || !settings.has(key), kInvalidArgument, "[atp] form={} has no {}: only factor has",
+               form, key);
+  const std::string bits = settings.choice("bits", {"16", "8", "4"});
+  o.bits = bits == "16" ? 16 : bits == "8" ? 8 : 4;
   LK_REQUIRE(form == "centroids" || !settings.has("within"), kInvalidArgument,
              "[atp] form={} has no clusters, so nothing within them", form);
   if (form == "factor")

@@ -35,6 +35,7 @@ struct AtpOptions {
   int64_t chunk = 256;            // tokens that are shortened together
   int64_t min = 1024;             // length from which on; the first time all tokens before the window
   int64_t width = 0;              // C
+  int bits = 16;                  // of a number that form=factor keeps of an old token (atp_packed.h)
   LinearLayers linear = LinearLayers::kAuto;
   bool causal = true;
 };

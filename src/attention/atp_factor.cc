@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "attention/atp_metric.h"
-#include "attention/atp_packed.h"
 #include "linalg/spectrum.h"
 #include "linalg/truncated_svd.h"
 #include "ops/add.h"
@@ -37,8 +36,9 @@ int64_t most_numbers(const AtpOptions& o, int64_t numbers) {
 
 // Tokens are shortened where that saves rows of every chunk.
 AtpOptions where_it_saves(AtpOptions o, int64_t numbers) {
-  constexpr int64_t kNever = int64_t{1} << 60;
-  if (o.causal && PackedRows::cache_rows(o.chunk, most_numbers(o, numbers), numbers) >= o.chunk) o.min = kNever;
+  constexpr int64_t kNever = int64_t{1} << 40;
+  if (o.causal && PackedRows::cache_rows(o.chunk, {most_numbers(o, numbers), o.bits}, numbers) >= o.chunk)
+    o.min = kNever;
   return o;
 }
 
@@ -118,7 +118,7 @@ AtpFactor::AtpFactor(const AtpOptions& options, const AttentionShape& shape, boo
       weighted_(weighted) {}
 
 int64_t AtpFactor::packed(int64_t end) const noexcept {
-  return end == 0 ? 0 : PackedRows::cache_rows(end - options().sink, stride_, numbers_);
+  return end == 0 ? 0 : PackedRows::cache_rows(end - options().sink, format(), numbers_);
 }
 
 // What is kept of a sequence lies in the pages that it has when its first tokens have just been shortened: never fewer
@@ -142,7 +142,7 @@ AtpFactor::Layer AtpFactor::layer(const LayerStep& step, const KvPages& kv) cons
           .state = *reinterpret_cast<State*>(kv.plane_page(kState, 0, 0)),
           .metric = {kv, kMetric, numbers_, page_rows(kv.page_tokens, 1 + 2 * dim_)},
           .decoder = {kv, kDecoder, stride_, page_rows(kv.page_tokens, numbers_ + 1)},
-          .z = {kv, options().sink, stride_},
+          .z = {kv, options().sink, format()},
           .numbers = numbers_,
           .dim = dim_};
 }

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "attention/atp.h"
+#include "attention/atp_packed.h"
 
 namespace lowkey {
 
@@ -26,7 +27,7 @@ class AtpFactor final : public Atp {
   std::vector<int64_t> planes(const AttentionShape&, DType kv_type, int page_tokens) const override;
   int64_t replayable(int64_t tokens) const noexcept override { return std::min(tokens, longest_exact()); }
   // A row of the cache stands for so many tokens at most.
-  int64_t tokens_per_row() const noexcept { return (numbers_ + stride_ - 1) / stride_; }
+  int64_t tokens_per_row() const noexcept { return (2 * numbers_ + format().bytes() - 1) / format().bytes(); }
 
  protected:
   int64_t rows(int64_t length, int64_t end) const noexcept override { return length - removed(end); }
@@ -36,6 +37,7 @@ class AtpFactor final : public Atp {
  private:
   struct State;
   struct Layer;
+  PackedFormat format() const noexcept { return {stride_, options().bits}; }
   int64_t packed(int64_t end) const noexcept;  // rows of the cache for z of the tokens before `end`
   int64_t removed(int64_t end) const noexcept { return end == 0 ? 0 : end - options().sink - packed(end); }
   int64_t page_rows(int page_tokens, int64_t all) const noexcept;

@@ -50,7 +50,7 @@ const Entry kMethods[] = {
      false,
      false,
      true,
-     {"form", "r", "basis", "within", "sink", "recent", "chunk", "min", "linear"},
+     {"form", "r", "basis", "bits", "within", "sink", "recent", "chunk", "min", "linear"},
      Atp::make},
     {"loki", true, true, false, {"form", "d", "index", "basis", "rope"}, Loki::make},
     {"h2o",

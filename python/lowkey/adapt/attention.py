@@ -14,6 +14,7 @@ from torch.nn.attention.bias import causal_lower_right
 
 from .directions import Directions
 from .layers import heads
+from .packed import packed
 from .svd import truncated_svd
 
 
@@ -109,13 +110,14 @@ class Factor(Form):
             measured = self.metric.times(y, self.metric.root, self.scales)
             width = self.layer.x.shape[2]
             turn = self.basis.follow(measured, min(self.spec.directions(due - self.spec.sink, width), y.shape[2]))
+            aside = min(self.spec.directions(width, width), y.shape[2])
             encoder = self.metric.times(self.basis.rows, self.metric.root, self.scales)
-        z = y @ encoder.mT
+        z = packed(y @ encoder.mT, self.spec.bits, aside)
         if self.z is not None and turn is None:  # the directions stand: only the new rows are made
             self.z = torch.cat((self.z, z), 1)
             self.kv = tuple(torch.cat(pair, 2) for pair in zip(self.kv, self._made(z, first), strict=True))
             return
-        self.z = z if self.z is None else torch.cat((self.z @ turn.mT, z), 1)
+        self.z = z if self.z is None else torch.cat((packed(self.z @ turn.mT, self.spec.bits, aside), z), 1)
         self.kv = self._made(self.z, self.spec.sink)
 
     def _made(self, z, first):

@@ -2,7 +2,7 @@
 import fractions
 from dataclasses import dataclass
 
-KEYS = ("form", "r", "sink", "recent", "chunk", "min", "basis", "linear")
+KEYS = ("form", "r", "sink", "recent", "chunk", "min", "basis", "bits", "linear")
 FORMS = ("factor", "softmax", "linear")
 
 
@@ -18,6 +18,7 @@ class Atp:
     min: int
     causal: bool
     basis: str = "output"  # form=factor: what its directions hold most of; or "energy", of K and V themselves
+    bits: int = 16  # form=factor: of a number that is kept of an old token; 8 or 4 (packed.py)
     linear: str = "off"  # form=softmax of encoders: linear layers on the factor; "on", or "auto": where it saves time
 
     def directions(self, tokens, width):
@@ -77,12 +78,16 @@ def parse(text, causal):
     basis = settings.get("basis", "output")
     if basis not in ("output", "energy") or (form != "factor" and "basis" in settings):
         raise ValueError(f"--attention {text}: basis={basis}, must be output or energy, of form=factor")
+    bits = settings.get("bits", "16")
+    if bits not in ("16", "8", "4") or (form != "factor" and "bits" in settings):
+        raise ValueError(f"--attention {text}: bits={bits}, must be 16, 8 or 4, of form=factor")
     linear = settings.get("linear", "auto")
     possible = form == "softmax" and not causal and counts["sink"] == 0 and counts["min"] == 0
     if linear not in ("auto", "on", "off") or (linear == "on" and not possible):
         raise ValueError(f"--attention {text}: linear={linear}, must be auto, on or off; on: in encoders with "
                          "form=softmax, sink=0 and min=0")
-    return Atp(form=form, rank=rank, causal=causal, basis=basis, linear=linear if possible else "off", **counts)
+    linear = linear if possible else "off"
+    return Atp(form=form, rank=rank, causal=causal, basis=basis, bits=int(bits), linear=linear, **counts)
 
 
 def _amount(text, word):
