@@ -9,6 +9,7 @@
 #include "attention/calibration.h"
 #include "attention/spec.h"
 #include "base/error.h"
+#include "base/isa.h"
 #include "engine/online_calibration.h"
 #include "model/hf_to_gguf.h"
 #include "model/model.h"
@@ -144,7 +145,10 @@ TEST_P(Families, AsGgufTheyAreTheSame) {
   const std::string fingerprint = model_->fingerprint();
   model_ = as(DType::kBF16);
   EXPECT_EQ(model_->fingerprint(), fingerprint);
-  EXPECT_LE(largest_difference(answer("dense"), before), rotation_tolerance(before));
+  // A mixture's gates are f32 in a GGUF; as bf16, as the folder has them, AMX rounds their inputs to 8 bits.
+  const double gates =
+      active_isa() == Isa::kAmx && GetParam() == std::string("mixtral") ? 4 * 0x1p-9 * range(before) : 0;
+  EXPECT_LE(largest_difference(answer("dense"), before), rotation_tolerance(before) + gates);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Families, testing::ValuesIn(kFamilies),
