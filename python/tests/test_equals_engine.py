@@ -70,15 +70,15 @@ def test_llama(name, attention, turns):
 @torch.no_grad()
 @pytest.mark.parametrize("bits", [8, 4])
 def test_fewer_bits(bits):
-    """Where a number lies between two codes, rounding may take either: few do, so nearly all of the error is the same."""
+    """Directions of like size, and all signs, are free, and rounding does not take them alike: only errors' size is."""
     name, attention = "tiny-llama3", "atp:form=factor,r=all"
     model = folder.load(DATA / name)
     ids = np.random.default_rng(1).integers(0, model.config["vocab_size"], 300).tolist()
     exact = engine_logits(DATA / name, attention + SHORT, ids)
     attention += f",bits={bits}" + SHORT
-    expected = engine_logits(DATA / name, attention, ids)
+    expected = (engine_logits(DATA / name, attention, ids) - exact).square().mean().item()
     logits = model.logits(model(torch.tensor([ids]), spec.parse(attention, causal=True)))[0]
-    assert (logits - expected).square().mean() <= 0.01 * (expected - exact).square().mean()
+    assert expected / 2 < (logits - exact).square().mean().item() < 2 * expected
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Numbers that form=factor keeps of old tokens in fewer than 16 bits, as the engine packs them (src/attention/atp_packed.h)."""
+"""Numbers that form=factor keeps of old tokens in fewer than 16 bits, as src/attention/atp_packed.h packs them."""
 import torch
 import torch.nn.functional as F
 
