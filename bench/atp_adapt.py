@@ -59,8 +59,8 @@ def main():
             jobs.append((name, command("eval", o.model, "--attention", measured, "--text", o.unseen, *measures), read))
             continue
         words = ["--attention", trained, "--attention-after", measured, "--text", o.train, "--length", o.length,
-                 "--batch", o.batch, "--rate", o.rate, "--minutes", o.train_minutes, "--lora", o.lora, "--codes", o.codes, "--adapter",
-                 "--test", o.unseen, *measures, "--resume", "-o", o.work / name]
+                 "--batch", o.batch, "--rate", o.rate, "--minutes", o.train_minutes, "--lora", o.lora, "--codes",
+                 o.codes, "--adapter", "--test", o.unseen, *measures, "--resume", "-o", o.work / name]
 
         def done(output, key=key, how=how, out=o.work / name):
             losses = json.loads((out / "adapt.json").read_text())["losses"]
@@ -83,7 +83,8 @@ def summary(runs):
         for key in [key for key in run if key.startswith("perplexity@")]:
             length = key.partition("@")[2]
             came = next((r[key] for r in runs if r["variant"] == "dense" and r["windows"] == run["windows"]), None)
-            row[f"over dense@{length}"] = 100 * (run[key] / came - 1) if came else None
+            if came:
+                row[f"over dense@{length}"] = 100 * (run[key] / came - 1)
             row[f"percent@{length}"] = 100 * (run[key] / run.get(f"dense {key}", run[key]) - 1)
             row[f"found@{length}"] = f"{run[f'needles@{length}'] * run['documents']:.0f} of {run['documents']}"
             row.setdefault(f"dense {key}", run[key])

@@ -114,7 +114,7 @@ def collect(folder, width):
             continue
         if not file.exists():
             context = task_words[task_words.index("--context") + 1]
-            for part in part_of(journal) if journal.exists() else []:
+            for part in part_of(journal):
                 if part["attention"] != "dense":
                     agreement.append({"job": name, "context": context, "bytes": bytes_of_old_token(part["attention"], width), **part})
             continue

@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """What rounding costs in perplexity: of weights by type, and of keys and values kept as bytes.
 
-weights  converts a Hugging Face folder to each type, and scores the same windows of a text with lowkey reading chunks
-         (products with 16-bit activations), with lowkey reading 8 tokens at a time (the products that decode: types
-         of up to 6 bits against 8-bit activations), and with llama.cpp. Rows are kept as they come: a run cut
+weights  converts a Hugging Face folder to each type, and scores the same windows of a text with lowkey reading chunks,
+         with lowkey reading 8 tokens at a time (the products that decode), and with llama.cpp. Rows are kept as they come: a run cut
          short goes on where it was.
 cache    scores windows with --kv-type f16, int8 and int4 (keys in 8 bits, values in 4); what is kept of an
          earlier run is not asked again.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests of python/: ruff, then pytest, with the programs of a build for what the engine must say too. Runs in a virtual
-# environment in BUILD_FOLDER/python, made on first use (PyTorch is large; PIP_INDEX_URL may name an index with one for CPUs alone), or with the
-# interpreter that PYTHON names.
+# environment in BUILD_FOLDER/python, made on first use (PyTorch is large; PIP_INDEX_URL may name an index with one for
+# CPUs alone), or with the interpreter that PYTHON names.
 # Usage: tools/test_python.sh BUILD_FOLDER
 set -euo pipefail
 build=$(realpath "$1")

@@ -136,8 +136,7 @@ CLI::App* add_model_bench(CLI::App& bench, const char* what, const char* help,
                    "method; may be given several times: they run in turn, each with a cache of its own")
       ->capture_default_str();
   add_calibration(*verb, options->common);
-  verb->add_option("--kv-type", options->common.kv_type, "f16, bf16, f32, int8 or int4 (keys in 8 bits, values in 4)")
-      ->capture_default_str();
+  add_kv_type(*verb, options->common);
   verb->add_option("-r,--repetitions", options->bench.repetitions, "runs; the median is shown")->capture_default_str();
   add_execution(*verb, options->common);
   verb->callback([options, what] { run_model_bench(*options, what); });

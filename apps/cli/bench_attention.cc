@@ -147,8 +147,7 @@ void add_bench_attention(CLI::App& bench) {
   verb->add_option("--context", b.contexts, "cached tokens; several: 4096,32768")
       ->delimiter(',')
       ->capture_default_str();
-  verb->add_option("--kv-type", options->common.kv_type, "f16, bf16, f32, int8 or int4 (keys in 8 bits, values in 4)")
-      ->capture_default_str();
+  add_kv_type(*verb, options->common);
   verb->add_option("-r,--repetitions", b.repetitions, "runs; the median is shown")->capture_default_str();
   verb->add_option("--attention", options->attention,
                    "decoding methods to time side by side, each with its ranking, choosing and reading apart");

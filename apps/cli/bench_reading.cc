@@ -123,8 +123,7 @@ void add_bench_reading(CLI::App& bench) {
   verb->add_option("--weights", options->weights, "type of the matrices")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->capture_default_str();
-  verb->add_option("--kv-type", options->common.kv_type, "f16, bf16, f32, int8 or int4 (keys in 8 bits, values in 4)")
-      ->capture_default_str();
+  add_kv_type(*verb, options->common);
   verb->add_option("-r,--repetitions", b.repetitions, "runs; the median is shown")->capture_default_str();
   add_execution(*verb, options->common);
   verb->callback([options] { run(*options); });

@@ -245,9 +245,7 @@ void add_eval(CLI::App& app) {
   add_needles(*verb, *options);
   verb->add_option("--tokens", options->most, "generate: tokens said, at most")->capture_default_str();
   verb->add_option("--chunk", options->chunk, "tokens a step")->capture_default_str();
-  verb->add_option("--kv-type", options->common.kv_type,
-                   "type of cached keys and values: f16, bf16, f32, int8 or int4 (keys in 8 bits, values in 4)")
-      ->capture_default_str();
+  add_kv_type(*verb, options->common);
   verb->add_option("--json-file", options->json_file, "write the results there too");
   verb->add_option("--report", options->report, "write them as an HTML page with charts, too");
   verb->add_option("--resume", options->resume,

@@ -28,17 +28,21 @@ void add_calibration(CLI::App& app, CommonOptions& options) {
                  "what lowkey calibrate wrote; without it the file beside the model, if any");
 }
 
+void add_kv_type(CLI::App& app, CommonOptions& options) {
+  app.add_option(
+         "--kv-type", options.kv_type,
+         "type of cached keys and values: f16, bf16, f32, int8 (with a scale for each token and head) or int4 (an "
+         "experiment: keys in 8 bits, values in 4)")
+      ->capture_default_str();
+}
+
 void add_attention(CLI::App& app, CommonOptions& options) {
   app.add_option("--attention", options.attention,
                  "attention method and its settings: dense; loki, loki:k=1/16,index=pq:128; topk:k=1/8; "
                  "streaming:recent=1024; default: what the folder's config.json says it was adapted to")
       ->capture_default_str();
   add_calibration(app, options);
-  app.add_option(
-         "--kv-type", options.kv_type,
-         "type of cached keys and values: f16, bf16, f32, int8 (with a scale for each token and head) or int4 (an "
-         "experiment: keys in 8 bits, values in 4)")
-      ->capture_default_str();
+  add_kv_type(app, options);
 }
 
 std::unique_ptr<Context> make_context(const CommonOptions& options) {

@@ -26,6 +26,7 @@ void add_model(CLI::App&, CommonOptions&);
 void add_execution(CLI::App&, CommonOptions&);    // --threads, --isa, --json
 void add_attention(CLI::App&, CommonOptions&);    // --attention, --calibration, --kv-type
 void add_calibration(CLI::App&, CommonOptions&);  // --calibration
+void add_kv_type(CLI::App&, CommonOptions&);      // --kv-type
 
 // Applies --isa and makes the context of the run.
 std::unique_ptr<Context> make_context(const CommonOptions&);

@@ -12,18 +12,29 @@
 namespace lowkey {
 namespace {
 
+// A cache of one layer and 3 KV heads that holds 30 tokens in pages of 4.
+struct OneSequence {
+  OneSequence(DType type, int64_t head_dim)
+      : cache({.layers = 1,
+               .kv_heads = 3,
+               .head_dim = head_dim,
+               .dtype = type,
+               .page_tokens = 4,
+               .max_tokens = 64,
+               .plane_bytes = {}}) {
+    const auto id = cache.open();
+    EXPECT_TRUE(cache.grow(id, 30));
+    kv = cache.pages(id, 0);
+  }
+
+  KvCache cache;
+  KvPages kv;
+};
+
 TEST(PackedRows, LieAcrossHeadsRowsAndPages) {
   for (DType type : {DType::kF16, DType::kF32}) {
-    KvCache cache({.layers = 1,
-                   .kv_heads = 3,
-                   .head_dim = 8,
-                   .dtype = type,
-                   .page_tokens = 4,
-                   .max_tokens = 64,
-                   .plane_bytes = {}});
-    const auto id = cache.open();
-    ASSERT_TRUE(cache.grow(id, 30));
-    const KvPages kv = cache.pages(id, 0);
+    const OneSequence sequence(type, 8);
+    const KvPages& kv = sequence.kv;
     for (int64_t numbers : {1, 5, 16, 29, 48}) {
       const PackedRows packed{kv, 2, {numbers}};
       const int64_t count = 28 * 48 / numbers;
@@ -47,16 +58,8 @@ TEST(PackedRows, InFewerBitsAreBlocksOfQuantisedNumbers) {
   EXPECT_EQ((PackedFormat{352, 4}.bytes()), 3 * 34 + 8 * 18);  // 11 blocks, a quarter of them rounded up
   EXPECT_EQ((PackedFormat{20, 4}.bytes()), 34);
   for (DType type : {DType::kF16, DType::kF32}) {
-    KvCache cache({.layers = 1,
-                   .kv_heads = 3,
-                   .head_dim = 16,
-                   .dtype = type,
-                   .page_tokens = 4,
-                   .max_tokens = 64,
-                   .plane_bytes = {}});
-    const auto id = cache.open();
-    ASSERT_TRUE(cache.grow(id, 30));
-    const KvPages kv = cache.pages(id, 0);
+    const OneSequence sequence(type, 16);
+    const KvPages& kv = sequence.kv;
     for (const PackedFormat& format : {PackedFormat{96, 8}, PackedFormat{96, 4}, PackedFormat{80, 4}}) {
       const PackedRows packed{kv, 2, format};
       const int64_t count = 28 * 96 * 2 / format.bytes();

@@ -11,6 +11,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "ops/cpu/lanes-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
 namespace {
@@ -25,7 +27,7 @@ constexpr float kLeast = 1e-30f;  // below it the inverse overflows, and numbers
 float peak_of(const float* x) {
   hn::Vec<D32> peak = hn::Zero(D32());
   for (int i = 0; i < kQuantBlock; i += kLanes) {
-    peak = hn::Max(peak, hn::BitCast(D32(), hn::Abs(hn::LoadU(DF(), x + i))));
+    peak = greater_bits(DF(), peak, hn::LoadU(DF(), x + i));
   }
   return hn::GetLane(hn::BitCast(DF(), hn::MaxOfLanes(D32(), peak)));
 }
@@ -37,11 +39,11 @@ HWY_INLINE hn::Vec<D32> rounded(D to, const float* x, float inverse, hn::TFromD<
   return whole;
 }
 
-void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth, int most) {
+void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth) {
   const hn::Rebind<int16_t, DF> d16;
   for (int64_t b = 0; b < depth / kQuantBlock; ++b, x += kQuantBlock, q += kQuantBlock) {
-    const float peak = peak_of(x), inverse = peak < kLeast ? 0.f : static_cast<float>(most) / peak;
-    scale[b] = peak < INFINITY ? peak / static_cast<float>(most) : NAN;
+    const float peak = peak_of(x), inverse = peak < kLeast ? 0.f : kWordMax / peak;
+    scale[b] = peak < INFINITY ? peak / kWordMax : NAN;
     for (int i = 0; i < kQuantBlock; i += kLanes) rounded(d16, x + i, inverse, q + i);
   }
 }
@@ -99,8 +101,8 @@ namespace lowkey {
 HWY_EXPORT(quantize_words);
 HWY_EXPORT(quantize_bytes);
 
-void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth, int most) noexcept {
-  HWY_DYNAMIC_DISPATCH(quantize_words)(x, q, scale, depth, most);
+void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth) noexcept {
+  HWY_DYNAMIC_DISPATCH(quantize_words)(x, q, scale, depth);
 }
 
 void quantize_bytes(const float* x, ByteGroup* groups, int64_t depth) noexcept {

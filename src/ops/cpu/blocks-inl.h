@@ -12,19 +12,11 @@
 #include <cstring>
 
 #include "base/dtype.h"
+#include "ops/cpu/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
-using DF = hn::ScalableTag<float>;
-using D32 = hn::ScalableTag<int32_t>;
-using D16 = hn::ScalableTag<int16_t>;
-using VF = hn::Vec<DF>;
-using V32 = hn::Vec<D32>;
-using V16 = hn::Vec<D16>;
-inline constexpr int kLanes16 = static_cast<int>(hn::MaxLanes(D16()));
-inline constexpr int kLanesF = static_cast<int>(hn::MaxLanes(DF()));
 inline constexpr int kQ8Bytes = 34;
 inline constexpr int kBlockVectors = kQuantBlock / kLanes16;  // vectors of int16 that hold a block
 

@@ -308,6 +308,14 @@ HWY_INLINE void unpack(const uint8_t* w, Group& g) {
   }
 }
 
+// The first `elements` of a group, up to all of it; the others are anything.
+template <class Q>
+HWY_INLINE void unpack(const uint8_t* w, int64_t elements, Group& g) {
+  if constexpr (!Q::kSuper)
+    if (elements < kSuperBlock) return unpack<Q>(Padded<Q>(w, elements).bytes, g);
+  unpack<Q>(w, g);
+}
+
 // f(Q()) with the struct of a type; false for a type that has none.
 template <class F>
 HWY_INLINE bool visit(DType type, F&& f) {

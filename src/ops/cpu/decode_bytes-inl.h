@@ -61,12 +61,6 @@ HWY_INLINE void multiply_scales(Workspace& w, int heads, const RowScales& scales
   }
 }
 
-// The greater of both in size, as bits: infinity is greater than any number, and NaN than infinity.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE hn::Vec<hn::RebindToSigned<D>> greater_bits(D, hn::Vec<hn::RebindToSigned<D>> bits, V x) {
-  return hn::Max(bits, hn::BitCast(hn::RebindToSigned<D>(), hn::Abs(x)));
-}
-
 #if HWY_MAX_BYTES < 32
 
 using ByteDots = void;  // rows of bytes as those of floats

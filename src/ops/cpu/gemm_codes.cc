@@ -18,6 +18,7 @@
 #include <hwy/highway.h>
 
 #include "ops/cpu/codes-inl.h"
+#include "ops/cpu/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lowkey::HWY_NAMESPACE {
@@ -29,16 +30,7 @@ const GemmKernel* kernel_codes() { return nullptr; }  // gemm_kernel takes f32
 
 #else
 
-namespace hn = hwy::HWY_NAMESPACE;
-
-using DF = hn::ScalableTag<float>;
-using D32 = hn::ScalableTag<int32_t>;
-using D16 = hn::ScalableTag<int16_t>;
-using VF = hn::Vec<DF>;
-using V32 = hn::Vec<D32>;
-using V16 = hn::Vec<D16>;
-constexpr int kLanes = static_cast<int>(hn::MaxLanes(D32()));
-constexpr int kVectors = 2, kPanel = kVectors * kLanes;
+constexpr int kVectors = 2, kPanel = kVectors * kLanesF;
 constexpr int kGroup = 6;  // 6 x 2 sums, 2 vectors of x, weights and a product: the 16 registers of AVX2
 constexpr int kChunk = kSuperBlock;
 
@@ -99,13 +91,7 @@ void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* pane
 
 template <class Q>
 HWY_INLINE void widen_group(const uint8_t* w, int64_t depth, codes::Group& out) {
-  if constexpr (Q::kSuper) {
-    codes::unpack<Q>(w, out);
-  } else if (depth == kChunk) {
-    codes::unpack<Q>(w, out);
-  } else {
-    codes::unpack<Q>(codes::Padded<Q>(w, depth).bytes, out);
-  }
+  codes::unpack<Q>(w, depth, out);
   if constexpr (Q::kOffset == 0 && kCentreOf<Q> != 0) {
     for (int h = 0; h < kHalvesOf<Q>; ++h)
       for (int b = 0; b < codes::kBlocks; ++b) out.min[h][b] -= kCentreOf<Q> * out.scale[h][b];
@@ -171,7 +157,7 @@ HWY_INLINE void multiply_part(const Block& a) {
   for (int v = 0; v < kVectors; ++v) {
     V16 start = hn::Zero(D16());
     if constexpr (kCentre != 0) {
-      const uint32_t* sums = a.x + (kLaneSums + kHalf) * kPanel + v * kLanes;
+      const uint32_t* sums = a.x + (kLaneSums + kHalf) * kPanel + v * kLanesF;
       start = hn::BitCast(D16(), load_words(sums));
       if constexpr (kHalves == 1) start = hn::Add(start, hn::BitCast(D16(), load_words(sums + kPanel)));
       start = hn::ShiftLeft<std::countr_zero(static_cast<unsigned>(kCentre))>(start);
@@ -180,7 +166,7 @@ HWY_INLINE void multiply_part(const Block& a) {
   }
   HWY_UNROLL(8)
   for (int i = kFirst; i < kFirst + kPartRuns; ++i) {
-    const V32 x0 = load_words(a.x + i * kPanel), x1 = load_words(a.x + i * kPanel + kLanes);
+    const V32 x0 = load_words(a.x + i * kPanel), x1 = load_words(a.x + i * kPanel + kLanesF);
     for (int r = 0; r < kGroup; ++r) {
       int32_t four;
       std::memcpy(&four, a.w[r].code + a.b * kQuantBlock + 4 * i, sizeof four);
@@ -193,8 +179,8 @@ HWY_INLINE void multiply_part(const Block& a) {
   for (int r = 0; r < kGroup; ++r) {
     const VF scale = hn::Set(DF(), a.w[r].scale[kHalf][a.b]);
     for (int v = 0; v < kVectors; ++v) {
-      const uint32_t* x = a.x + v * kLanes;
-      float* out = a.sums + r * a.sums_stride + v * kLanes;
+      const uint32_t* x = a.x + v * kLanesF;
+      float* out = a.sums + r * a.sums_stride + v * kLanesF;
       VF sum = hn::Load(DF(), out);
       if constexpr (kMins) {
         const VF of_x = load_floats(x + (kHalves == 1 ? kSum : kHalfSums + kHalf) * kPanel);

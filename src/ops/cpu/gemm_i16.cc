@@ -25,13 +25,13 @@ const GemmKernel* kernel_i16() { return nullptr; }  // pairs need vectors: gemm_
 
 constexpr int kVectors = 2, kPanel = kVectors * kLanesF;
 constexpr int kGroup = 6;    // 6 x 2 sums, 2 vectors of x, a weight and a product: the 16 registers of AVX2
-constexpr int kChunk = 256;  // a panel takes 8 KiB on AVX2; a block of kQ6_K
+constexpr int kChunk = 256;  // a panel takes 8 KiB on AVX2
 constexpr int kPairs = kQuantBlock / 2;
 
 void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float* scale) noexcept {
   int16_t q[kChunk] = {};
   float scales[kChunk / kQuantBlock] = {};
-  if (depth > 0) quantize_words(x, q, scales, depth, kWordMax);
+  if (depth > 0) quantize_words(x, q, scales, depth);
   auto* out = static_cast<int16_t*>(panel) + 2 * t;
   for (int64_t k = 0; k < padded_depth; k += 2) std::memcpy(out + k * kPanel, q + k, 2 * sizeof(int16_t));
   for (int64_t b = 0; b < padded_depth / kQuantBlock; ++b) scale[b * kPanel + t] = scales[b];

@@ -8,7 +8,7 @@
 namespace lowkey {
 
 inline constexpr int kGemvRows = 4;     // rows of x in one pass: their sums fit the registers
-inline constexpr int kWordMax = 16383;  // of int16 activations: 32 products with |q| <= 4096 fit int32
+inline constexpr int kWordMax = 16383;  // of int16 activations: sums of 32 products with bytes fit int32
 inline constexpr int kByteMax = 127;    // of int8 activations
 inline constexpr int kShareMax = 63;    // of ByteGroup::share: with it the sums of 256 kQ6_K products fit int32
 
@@ -59,8 +59,8 @@ struct GemvPiece {
 void gemv(const Activations&, const GemvPiece&) noexcept;
 void gemv_codes(const Activations&, const GemvPiece&) noexcept;  // the part of gemv for takes_bytes
 
-// q and scale of one row, K a multiple of 32, |q| <= most.
-void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth, int most) noexcept;
+// q and scale of one row, K a multiple of 32, |q| <= kWordMax.
+void quantize_words(const float* x, int16_t* q, float* scale, int64_t depth) noexcept;
 
 // The groups of one row, K a multiple of 32.
 void quantize_bytes(const float* x, ByteGroup* groups, int64_t depth) noexcept;

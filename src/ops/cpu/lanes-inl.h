@@ -81,6 +81,12 @@ HWY_INLINE float row_float(const void* row, int64_t at, int part) {
   return x;
 }
 
+// The greater of both in size, as bits: infinity is greater than any number, and NaN than infinity.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE hn::Vec<hn::RebindToSigned<D>> greater_bits(D, hn::Vec<hn::RebindToSigned<D>> bits, V x) {
+  return hn::Max(bits, hn::BitCast(hn::RebindToSigned<D>(), hn::Abs(x)));
+}
+
 // 2^x for x <= 0, relative error below 2e-7; exactly 0 below -126, so for -infinity too.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V exp2_nonpositive(D d, V x) {

@@ -42,8 +42,7 @@ void add_words(Scratch::Frame& frame, Activations& a) {
   const int64_t blocks = a.depth / kQuantBlock;
   auto* q = frame.take<int16_t>(a.rows * a.depth);
   auto* scale = frame.take<float>(a.rows * blocks);
-  for (int64_t t = 0; t < a.rows; ++t)
-    quantize_words(a.x + t * a.depth, q + t * a.depth, scale + t * blocks, a.depth, kWordMax);
+  for (int64_t t = 0; t < a.rows; ++t) quantize_words(a.x + t * a.depth, q + t * a.depth, scale + t * blocks, a.depth);
   a.words = q, a.word_scale = scale;
 }
 

@@ -44,7 +44,7 @@ void dequantize_group(const uint8_t* w, float* out, int64_t n) {
   const codes::D32 d32;
   const hn::Rebind<uint8_t, codes::D32> d8;
   codes::Group g;
-  codes::unpack<Q>(w, g);
+  codes::unpack<Q>(w, n, g);
   for (int64_t i = 0; i < n; i += 8) {
     const int64_t b = i / kQuantBlock, h = i / 16 % 2;
     const auto wide = hn::Sub(hn::PromoteTo(d32, hn::Load(d8, g.code + i)), hn::Set(d32, Q::kOffset));
@@ -56,12 +56,8 @@ void dequantize_group(const uint8_t* w, float* out, int64_t n) {
 
 template <class Q>
 void dequantize_groups(const uint8_t* w, float* out, int64_t n) {
-  for (; n >= kSuperBlock; n -= kSuperBlock, w += Q::kBytes, out += kSuperBlock) {
-    dequantize_group<Q>(w, out, kSuperBlock);
-  }
-  if constexpr (!Q::kSuper) {
-    if (n > 0) dequantize_group<Q>(codes::Padded<Q>(w, n).bytes, out, n);
-  }
+  for (; n > 0; n -= kSuperBlock, w += Q::kBytes, out += kSuperBlock)
+    dequantize_group<Q>(w, out, std::min<int64_t>(n, kSuperBlock));
 }
 
 void dequantize_codes(DType type, const uint8_t* x, float* out, int64_t n) {
