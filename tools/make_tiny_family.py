@@ -36,7 +36,8 @@ GEMMA = {**SHAPE, "head_dim": 24, "num_hidden_layers": 4, "hidden_activation": "
 del GEMMA["tie_word_embeddings"]  # published ones do not say it
 FAMILIES = {
     "qwen2": {**SHAPE, "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": False, "sliding_window": 100,
-              "max_window_layers": 2, "tie_word_embeddings": True},
+              "max_window_layers": 2, "tie_word_embeddings": True,
+              "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
     "qwen3": {**SHAPE, "architectures": ["Qwen3ForCausalLM"], "head_dim": 24, "attention_bias": False,
               "use_sliding_window": False, "sliding_window": None, "rope_theta": 1000000},
     "mistral": {**SHAPE, "architectures": ["MistralForCausalLM"], "sliding_window": 100},

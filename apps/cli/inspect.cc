@@ -26,7 +26,7 @@ struct InspectOptions {
 nlohmann::json summary(const Checkpoint& checkpoint, const Model& model, const Tokenizer& tokenizer) {
   const ModelConfig& config = checkpoint.config();
   const AttentionShape& a = model.shape().attention;
-  constexpr const char* kScalings[] = {"none", "linear", "llama3", "longrope"};
+  constexpr const char* kScalings[] = {"none", "linear", "llama3", "yarn", "longrope"};
   return {{"model", checkpoint.path()},
           {"architecture", config.family->architecture},
           {"layers", a.layers},

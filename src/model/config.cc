@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -11,65 +10,16 @@
 namespace lowkey {
 namespace {
 
-std::vector<float> read_divisors(const ConfigFields& rope, const char* key) {
-  const nlohmann::json* list = rope.find(key);
-  if (list == nullptr) return {};
-  LK_REQUIRE(list->is_array(), kCorruptFile, "[config] {}: {} is a {}, must be an array", rope.source(), key,
-             list->type_name());
-  std::vector<float> divisors;
-  for (const auto& value : *list) {
-    LK_REQUIRE(value.is_number(), kCorruptFile, "[config] {}: {} holds a {}, must hold numbers", rope.source(), key,
-               value.type_name());
-    divisors.push_back(value.get<float>());
-  }
-  return divisors;
-}
-
-// The factor by which longrope lets scores grow with the context (Phi-3), unless the file states one.
-float longrope_amplitude(const ConfigFields& rope, const ModelConfig& c) {
-  const double growth = static_cast<double>(c.context) / static_cast<double>(c.rope.original_context);
-  const double computed =
-      growth <= 1 ? 1 : std::sqrt(1 + std::log(growth) / std::log(static_cast<double>(c.rope.original_context)));
-  return static_cast<float>(rope.number("attention_factor", computed));
-}
-
-void parse_scaling(const ConfigFields& fields, const char* key, const ConfigFields& rope, ModelConfig& c) {
-  std::string kind = rope.word("rope_type");
-  if (kind.empty()) kind = rope.word("type");
-  if (kind.empty() || kind == "default") return;
-  constexpr std::pair<std::string_view, RopeScaling> kKinds[] = {{"linear", RopeScaling::kLinear},
-                                                                 {"llama3", RopeScaling::kLlama3},
-                                                                 {"longrope", RopeScaling::kLongRope},
-                                                                 {"su", RopeScaling::kLongRope}};
-  const auto* found =
-      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const auto& k) { return k.first == kind; });
-  LK_REQUIRE(found != std::end(kKinds), kUnsupported,
-             "[config] {}: {} of type '{}', must be linear, llama3 or longrope", fields.source(), key, printable(kind));
-  c.rope.scaling = found->second;
-  c.rope.factor = rope.number("factor", 1.0);
-  c.rope.low = rope.number("low_freq_factor", 1.0);
-  c.rope.high = rope.number("high_freq_factor", 4.0);
-  c.rope.original_context =
-      rope.integer("original_max_position_embeddings", fields.integer("original_max_position_embeddings", 8192));
-  if (c.rope.scaling != RopeScaling::kLongRope) return;
-  c.rope.factor = 1;
-  c.rope.divisors = read_divisors(rope, "long_factor");
-  c.rope.short_divisors = read_divisors(rope, "short_factor");
-  if (c.rope.original_context >= 1) c.rope.amplitude = longrope_amplitude(rope, c);
-}
-
-// config.json writes the scaling as rope_scaling (with a top-level rope_theta) or, since Transformers 5, both
-// inside rope_parameters.
+// Without the scaling. config.json has rope_theta and partial_rotary_factor at its top level, inside the object of the
+// scaling, or both.
 void parse_rope(const Hyperparameters& h, ModelConfig& c) {
-  const ConfigFields& fields = *h.config();
   double part = h.number("partial_rotary_factor", nullptr, 1);
   c.rope.base = h.number("rope_theta", nullptr, c.rope.base);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const auto rope = fields.object(key);
+  for (const char* key : kRopeObjects) {
+    const auto rope = h.config()->object(key);
     if (!rope) continue;
     c.rope.base = rope->number("rope_theta", c.rope.base);
     part = rope->number("partial_rotary_factor", part);
-    parse_scaling(fields, key, *rope, c);
   }
   LK_REQUIRE(part > 0 && part <= 1, kCorruptFile, "[config] {}: partial_rotary_factor={}, must be > 0 and <= 1",
              h.source(), part);
@@ -80,17 +30,6 @@ void read_rope(const Hyperparameters& h, ModelConfig& c) {
   c.rope.layout = c.family->gguf_layout;
   c.rope.dims = h.size(nullptr, "rope.dimension_count", c.head_dim);
   c.rope.base = h.number(nullptr, "rope.freq_base", c.rope.base);
-  const std::string scaling = h.word(nullptr, "rope.scaling.type");
-  LK_REQUIRE(scaling.empty() || scaling == "none" || scaling == "linear" || scaling == "longrope", kUnsupported,
-             "[config] {}: rope.scaling.type '{}', must be none, linear or longrope", h.source(), printable(scaling));
-  if (scaling == "linear") {
-    c.rope.scaling = RopeScaling::kLinear;
-    c.rope.factor = h.number(nullptr, "rope.scaling.factor", 1.0);
-  }
-  if (h.gguf()->find("rope_factors_long.weight") == nullptr) return;  // the factors themselves: Checkpoint
-  c.rope.scaling = RopeScaling::kLongRope;
-  c.rope.original_context = h.integer(nullptr, "rope.scaling.original_context_length", 0);
-  c.rope.amplitude = static_cast<float>(h.number(nullptr, "rope.scaling.attn_factor", 1));
 }
 
 void read_vocabulary(const Gguf& file, ModelConfig& c) {
@@ -139,6 +78,8 @@ ModelConfig read(const Hyperparameters& h, const Family& family) {
   } else {
     read_vocabulary(*h.gguf(), c);
   }
+  read_scaling(h, c.context, c.rope);
+  c.context = std::max(c.context, c.rope.reach());
   const bool tied = c.tied;
   family.configure(h, c);
   c.tied = h.config() ? h.flag("tie_word_embeddings", nullptr, c.tied) : tied;
@@ -200,16 +141,18 @@ class Checker {
                "[config] {}: rope base of layers with a window={}, must be >= 1", source_, r.window_base);
     LK_REQUIRE(std::isfinite(r.factor) && r.factor > 0, kCorruptFile, "[config] {}: rope factor={}, must be > 0",
                source_, r.factor);
-    if (r.scaling == RopeScaling::kLlama3) {
+    if (r.scaling == RopeScaling::kLlama3 || r.scaling == RopeScaling::kYarn) {
+      const bool yarn = r.scaling == RopeScaling::kYarn;
       LK_REQUIRE(r.low > 0 && r.high > r.low && std::isfinite(r.high), kCorruptFile,
-                 "[config] {}: low_freq_factor={} high_freq_factor={}, must be 0 < low < high", source_, r.low, r.high);
-      in_range("original_max_position_embeddings", r.original_context, int64_t{1} << 30);
+                 "[config] {}: {}={} {}={}, must be 0 < low < high", source_, yarn ? "beta_slow" : "low_freq_factor",
+                 r.low, yarn ? "beta_fast" : "high_freq_factor", r.high);
+      LK_REQUIRE(!yarn || r.base > 1, kCorruptFile, "[config] {}: rope base={}, must be > 1 under yarn", source_,
+                 r.base);
     }
-    if (r.scaling == RopeScaling::kLongRope) {
+    if (r.scaling >= RopeScaling::kLlama3)
       in_range("original_max_position_embeddings", r.original_context, int64_t{1} << 30);
-      LK_REQUIRE(std::isfinite(r.amplitude) && r.amplitude > 0, kCorruptFile,
-                 "[config] {}: attention factor={}, must be > 0", source_, r.amplitude);
-    }
+    LK_REQUIRE(std::isfinite(r.amplitude) && r.amplitude > 0, kCorruptFile,
+               "[config] {}: attention factor={}, must be > 0", source_, r.amplitude);
     for (const auto& divisors : {r.divisors, r.short_divisors}) {
       LK_REQUIRE(divisors.empty() || std::ssize(divisors) == r.dims / 2, kCorruptFile,
                  "[config] {}: {} rope factors, must be {}", source_, divisors.size(), r.dims / 2);
@@ -254,26 +197,6 @@ void check(const ModelConfig& c, const std::string& source) {
   checker.shape();
   checker.rope();
   checker.form();
-}
-
-std::vector<float> inverse_frequencies(const RopeConfig& c, RopeReach reach) {
-  const bool own_base = reach == RopeReach::kWindow && c.window_base > 0;
-  const RopeScaling scaling = own_base ? RopeScaling::kNone : c.scaling;
-  const std::vector<float>& divisors = reach == RopeReach::kShort ? c.short_divisors : c.divisors;
-  std::vector<float> result(static_cast<size_t>(c.dims / 2));
-  for (size_t i = 0; i < result.size(); ++i) {
-    double f = std::pow(own_base ? c.window_base : c.base, -2.0 * static_cast<double>(i) / c.dims);
-    if (!divisors.empty() && !own_base) f /= divisors[i];
-    if (scaling == RopeScaling::kLinear) f /= c.factor;
-    if (scaling == RopeScaling::kLlama3) {
-      // Turns over the original context: many keep their frequency, few are slowed, between is blended.
-      const double turns = static_cast<double>(c.original_context) * f / (2 * std::numbers::pi);
-      const double keep = std::clamp((turns - c.low) / (c.high - c.low), 0.0, 1.0);
-      f = keep * f + (1 - keep) * f / c.factor;
-    }
-    result[i] = static_cast<float>(f);
-  }
-  return result;
 }
 
 }  // namespace lowkey

@@ -8,29 +8,14 @@
 #include <vector>
 
 #include "formats/gguf.h"
-#include "ops/rope.h"
+#include "model/rope_config.h"
 
 namespace lowkey {
 
 struct Family;
 
-enum class RopeScaling : uint8_t { kNone, kLinear, kLlama3, kLongRope };
 enum class NormKind : uint8_t { kRms, kLayer };
 enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh };
-
-struct RopeConfig {
-  int dims = 0;  // R: coordinates of a head that turn, its first ones; 0: none do
-  double base = 10000;
-  double window_base = 0;  // in layers with a window, without any scaling; 0: as in the others
-  RopeLayout layout = RopeLayout::kHalf;
-  RopeScaling scaling = RopeScaling::kNone;
-  double factor = 1;  // kLinear: positions are divided by it; kLlama3: low frequencies are
-  double low = 1, high = 4;
-  int64_t original_context = 0;
-  std::vector<float> divisors;        // [R / 2] of the frequencies, or none; kLongRope: for long contexts
-  std::vector<float> short_divisors;  // kLongRope: [R / 2], for contexts up to the original one
-  float amplitude = 1;                // kLongRope: of the turned coordinates
-};
 
 struct ModelConfig {
   const Family* family = nullptr;
@@ -41,7 +26,7 @@ struct ModelConfig {
   int head_dim = 0;  // D
   int ffn = 0;       // F, inner width of the feed-forward part
   int vocabulary = 0;
-  int64_t context = 0;  // positions the model was trained for
+  int64_t context = 0;  // positions the model was trained for, or that its RoPE was stretched to
   float norm_epsilon = 0;
   bool tied = false;  // the output layer is the embedding table
   RopeConfig rope;
@@ -74,10 +59,5 @@ ModelConfig read_config(const Gguf&);
 
 // Throws kCorruptFile unless every field is in range and they agree with one another.
 void check(const ModelConfig&, const std::string& source);
-
-enum class RopeReach : uint8_t { kLong, kShort, kWindow };
-// [R / 2] inverse frequencies with the scaling applied; kShort: of contexts up to the original one, under kLongRope;
-// kWindow: of layers with a window.
-std::vector<float> inverse_frequencies(const RopeConfig&, RopeReach reach = RopeReach::kLong);
 
 }  // namespace lowkey

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
@@ -43,7 +44,10 @@ TEST(ModelConfig, BadValuesAreRefusedByName) {
       {R"("rms_norm_eps": 2)", "epsilon=2"},
       {R"("rope_theta": 0)", "rope base=0"},
       {R"("hidden_act": "relu")", "hidden_act 'relu'"},
-      {R"("rope_scaling": {"rope_type": "yarn", "factor": 2})", "'yarn'"},
+      {R"("rope_scaling": {"rope_type": "dynamic", "factor": 2})",
+       "'dynamic', must be linear, llama3, yarn or longrope"},
+      {R"("rope_scaling": {"type": "yarn", "beta_fast": 1, "beta_slow": 2})", "beta_slow=2 beta_fast=1"},
+      {R"("rope_scaling": {"type": "yarn", "factor": 2, "attention_factor": -1})", "attention factor=-1"},
       {R"("rope_scaling": {"rope_type": "linear", "factor": 0})", "factor=0"},
       {R"("rope_scaling": {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 1})", "low_freq_factor=4"},
       {R"("rope_scaling": 3)", "rope_scaling is a number"},
@@ -138,6 +142,50 @@ TEST(InverseFrequencies, LinearDividesEveryFrequency) {
   ASSERT_EQ(plain.size(), 24u);
   EXPECT_EQ(plain[0], 1.0f);
   for (size_t i = 0; i < plain.size(); ++i) EXPECT_FLOAT_EQ(scaled[i], plain[i] / 4);
+}
+
+// The numbers are those of transformers 5 (modeling_rope_utils, in f32) for 16 dimensions and base 10000.
+TEST(InverseFrequencies, YarnIsThatOfTransformers) {
+  struct Case {
+    const char* scaling;  // beside type and factor
+    double amplitude;
+    std::vector<float> expected;
+  };
+  const std::vector<float> usual = {1, 0.23717082, 0.05, 0.0079056947, 0.0025, 0.00079056947, 0.00025, 7.9056947e-05};
+  const Case cases[] = {
+      {R"("factor": 4, "original_max_position_embeddings": 64)", 1.138629436111989, usual},
+      {R"("factor": 4, "original_max_position_embeddings": 64, "attention_factor": 0.75)", 0.75, usual},
+      {R"("factor": 4, "original_max_position_embeddings": 64, "truncate": false)",
+       1.138629436111989,
+       {1, 0.19858353, 0.02559525, 0.0079056947, 0.0025, 0.00079056947, 0.00025, 7.9056947e-05}},
+      {R"("factor": 10, "original_max_position_embeddings": 64, "beta_fast": 8, "beta_slow": 0.5)",
+       1.2302585092994045,
+       {1, 0.22135943, 0.04, 0.0031622779, 0.001, 0.00031622779, 0.0001, 3.1622778e-05}},
+      {R"("factor": 40, "original_max_position_embeddings": 64, "mscale": 1.0, "mscale_all_dim": 0.5)",
+       1.1557219901962608,
+       {1, 0.21345372, 0.035, 0.00079056947, 0.00025, 7.9056947e-05, 2.5e-05, 7.9056945e-06}},
+      {R"("factor": null, "original_max_position_embeddings": 256)",
+       1.2079441541679836,
+       {1, 0.24705294, 0.05625, 0.01087033, 0.00125, 0.00039528473, 0.000125, 3.9528473e-05}},
+      {R"("factor": 4)",
+       1.138629436111989,
+       {1, 0.31622776, 0.1, 0.025693506, 0.00625, 0.0013834966, 0.00025, 7.9056947e-05}},
+  };
+  for (const Case& c : cases) {
+    const RopeConfig rope =
+        parse(R"("head_dim": 16, "rope_scaling": {"type": "yarn", )" + std::string(c.scaling) + "}").rope;
+    EXPECT_FLOAT_EQ(rope.amplitude, static_cast<float>(c.amplitude)) << c.scaling;
+    const auto f = inverse_frequencies(rope);
+    ASSERT_EQ(f.size(), c.expected.size());
+    for (size_t i = 0; i < f.size(); ++i)  // a power, a factor and a blend of two, each rounded to f32 there
+      EXPECT_NEAR(f[i], c.expected[i], 8 * std::numeric_limits<float>::epsilon() * c.expected[i]) << c.scaling << i;
+  }
+}
+
+TEST(ModelConfig, YarnReachesItsFactorTimesTheOriginalContext) {
+  const std::string yarn = R"("rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": )";
+  EXPECT_EQ(parse(yarn + "2048}").context, 8192);
+  EXPECT_EQ(parse(yarn + "64}").context, 2048);
 }
 
 TEST(InverseFrequencies, Llama3KeepsHighAndDividesLowFrequencies) {

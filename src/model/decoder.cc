@@ -159,7 +159,7 @@ StepStatistics Decoder::forward(const Context& context, const Method& method, Kv
                                .positions = {positions, static_cast<size_t>(rows)},
                                .inverse_frequency = vector_view(frequencies(layer, cache)),
                                .rope_layout = c.rope.layout,
-                               .rope_amplitude = c.rope.amplitude,
+                               .rope_amplitude = has_own_rope(layer) ? 1 : c.rope.amplitude,
                                .window = layer.window};
     const View attended = layer_frame.take_f32({rows, c.width}), fed = layer_frame.take_f32({rows, c.width});
     statistics.attention_bytes += attend(layer_step, method, layer, x, attended);
@@ -193,7 +193,7 @@ void Decoder::embed_tokens(const Context& context, const Step& step, std::span<c
 // by the other. Which it is follows from what the cache can hold, so that it never changes within a sequence.
 const std::vector<float>& Decoder::frequencies(const Layer& layer, const KvCache& cache) const noexcept {
   const RopeConfig& rope = checkpoint_.config().rope;
-  if (layer.window > 0 && rope.window_base > 0) return window_frequency_;
+  if (has_own_rope(layer)) return window_frequency_;
   const bool few = rope.scaling == RopeScaling::kLongRope && cache.shape().max_tokens <= rope.original_context;
   return few ? short_frequency_ : frequency_;
 }

@@ -44,6 +44,9 @@ class Decoder final : public Model {
   void read_feed_forward(const std::string& prefix, Layer&) const;
 
   void embed_tokens(const Context&, const Step&, std::span<const int32_t> positions, View x) const;
+  bool has_own_rope(const Layer& layer) const noexcept {  // unscaled, that of windows
+    return layer.window > 0 && checkpoint_.config().rope.window_base > 0;
+  }
   const std::vector<float>& frequencies(const Layer&, const KvCache&) const noexcept;
   int64_t attend(const LayerStep&, const Method&, const Layer&, View x, View out) const;
   void feed_forward(const Context&, const Layer&, View x, View out) const;

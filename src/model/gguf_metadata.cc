@@ -1,6 +1,7 @@
 #include "model/gguf_metadata.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -122,6 +123,16 @@ void set_rope(GgufWriter& writer, const std::string& family, const RopeConfig& r
   if (rope.scaling == RopeScaling::kLinear) {
     writer.set(family + "rope.scaling.type", "linear");
     writer.set(family + "rope.scaling.factor", static_cast<float>(rope.factor));
+  }
+  if (rope.scaling == RopeScaling::kYarn) {
+    LK_REQUIRE(rope.truncate, kUnsupported, "[convert] truncate is false, must be true: GGUF has no key for it");
+    writer.set(family + "rope.scaling.type", "yarn");
+    writer.set(family + "rope.scaling.factor", static_cast<float>(rope.factor));
+    writer.set(family + "rope.scaling.original_context_length", static_cast<uint32_t>(rope.original_context));
+    writer.set(family + "rope.scaling.yarn_beta_fast", static_cast<float>(rope.high));
+    writer.set(family + "rope.scaling.yarn_beta_slow", static_cast<float>(rope.low));
+    const double beyond = rope.amplitude / yarn_amplitude(rope.factor);
+    if (std::abs(beyond - 1) > 1e-6) writer.set(family + "rope.scaling.attn_factor", static_cast<float>(beyond));
   }
   if (rope.scaling == RopeScaling::kLongRope) {
     writer.set(family + "rope.scaling.original_context_length", static_cast<uint32_t>(rope.original_context));

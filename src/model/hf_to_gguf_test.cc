@@ -103,6 +103,27 @@ TEST_P(HfToGguf, LeavesNothingBehindWhenStopped) {
 
 INSTANTIATE_TEST_SUITE_P(Models, HfToGguf, testing::Values("tiny-llama3", "tiny-linear"));
 
+// Of tiny-qwen2 with so much more in its rope_scaling.
+RopeConfig converted_yarn(const std::string& more) {
+  const TestFolder folder;
+  fs::copy(kData / "tiny-qwen2", folder / "model");
+  std::string config = read_text(kData / "tiny-qwen2/config.json", kMaxConfigBytes);
+  const std::string_view factor = "\"factor\": 4.0,";
+  config.insert(config.find(factor) + factor.size(), more);
+  folder.write("model/config.json", config);
+  hf_to_gguf(Context(1), folder / "model", folder / "x.gguf", DType::kF16, nullptr);
+  return Checkpoint::open(folder / "x.gguf").config().rope;
+}
+
+TEST(HfToGgufYarn, KeepsItsNumbers) {
+  const RopeConfig rope = converted_yarn(R"("beta_fast": 16, "beta_slow": 2, "attention_factor": 0.75,)");
+  EXPECT_EQ(rope.scaling, RopeScaling::kYarn);
+  EXPECT_EQ(std::tuple(rope.factor, rope.high, rope.low, rope.original_context), std::tuple(4., 16., 2., 64));
+  EXPECT_FLOAT_EQ(rope.amplitude, 0.75f);
+  EXPECT_FLOAT_EQ(converted_yarn("").amplitude, static_cast<float>(yarn_amplitude(4)));
+  EXPECT_THROW(converted_yarn(R"("truncate": false,)"), Error);  // GGUF cannot say it
+}
+
 TEST(HfToGgufArguments, AreChecked) {
   const TestFolder folder;
   EXPECT_THROW(hf_to_gguf(Context(1), kData / "tiny-linear", folder / "x.gguf", DType::kI8, nullptr), Error);

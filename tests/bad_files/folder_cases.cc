@@ -54,7 +54,7 @@ std::vector<BadFile> config_cases() {
       config("epsilon", "\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": -1"),
       config("", "\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 1e999"),
       config("rope base", rope, "\"rope_theta\": 0"),
-      config("'yarn'", rope, rope + ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 2}", kUnsupported),
+      config("'dynamic'", rope, rope + ", \"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 2}", kUnsupported),
       config("rope factor", rope, rope + ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}"),
       config("rope_scaling", rope, rope + ", \"rope_scaling\": 8"),
       config("hidden_act 'gelu'", "\"silu\"", "\"gelu\"", kUnsupported),
