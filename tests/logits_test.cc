@@ -30,6 +30,7 @@ constexpr ModelCase kTiny[] = {
     {"tiny-linear", "tests/data/tiny-linear"},
     {"tiny-qwen2", "tests/data/tiny-qwen2"},
     {"tiny-qwen3", "tests/data/tiny-qwen3"},
+    {"tiny-qwen3_moe", "tests/data/tiny-qwen3_moe", /*routes=*/true},
     {"tiny-mistral", "tests/data/tiny-mistral"},
     {"tiny-mixtral", "tests/data/tiny-mixtral", /*routes=*/true},
     {"tiny-phi3", "tests/data/tiny-phi3"},

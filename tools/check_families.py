@@ -26,7 +26,7 @@ from safetensors.numpy import load_file
 from check_llama_cpp import Peer
 
 DATA = pathlib.Path(__file__).parent.parent / "tests/data"
-FAMILIES = ["llama3", "qwen2", "qwen3", "mistral", "mixtral", "phi3", "gpt_neox", "gpt2", "gemma2"]
+FAMILIES = ["llama3", "qwen2", "qwen3", "qwen3_moe", "mistral", "mixtral", "phi3", "gpt_neox", "gpt2", "gemma2"]
 NO_WINDOWS = ("mistral", "phi3")
 LIMIT = 0.01
 

@@ -7,7 +7,7 @@ it, windows and original contexts so short that they matter within some hundred 
 family have it; the tensors have the names and the form in which they are published.
 
     pip install numpy torch transformers tokenizers
-    for f in qwen2 qwen3 mistral mixtral phi3 gpt_neox gpt2 gemma2 gemma3_text; do
+    for f in qwen2 qwen3 qwen3_moe mistral mixtral phi3 gpt_neox gpt2 gemma2 gemma3_text; do
       tools/make_tiny_family.py $f -o tests/data/tiny-$f
       tools/make_logits_fixture.py tests/data/tiny-$f --tokens 384 -o tests/data/tiny-$f.logits.safetensors
     done
@@ -40,6 +40,10 @@ FAMILIES = {
               "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
     "qwen3": {**SHAPE, "architectures": ["Qwen3ForCausalLM"], "head_dim": 24, "attention_bias": False,
               "use_sliding_window": False, "sliding_window": None, "rope_theta": 1000000},
+    "qwen3_moe": {**SHAPE, "architectures": ["Qwen3MoeForCausalLM"], "head_dim": 24, "attention_bias": False,
+                  "use_sliding_window": False, "sliding_window": None, "rope_theta": 1000000, "num_experts": 6,
+                  "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": True,
+                  "decoder_sparse_step": 1, "mlp_only_layers": [], "output_router_logits": False},
     "mistral": {**SHAPE, "architectures": ["MistralForCausalLM"], "sliding_window": 100},
     "mixtral": {**SHAPE, "architectures": ["MixtralForCausalLM"], "sliding_window": None, "num_local_experts": 4,
                 "num_experts_per_tok": 2, "intermediate_size": 64, "output_router_logits": False},

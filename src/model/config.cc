@@ -170,6 +170,7 @@ class Checker {
     if (c_.experts != 0) {
       in_range("experts", c_.experts, 1024);
       in_range("experts of a token", c_.experts_used, c_.experts);
+      if (c_.expert_ffn != 0) in_range("ffn of an expert", c_.expert_ffn, 1 << 24);
     }
     const std::pair<const char*, float> scales[] = {{"attention scale", c_.attention_scale},
                                                     {"attention soft cap", c_.attention_cap},

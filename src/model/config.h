@@ -44,11 +44,17 @@ struct ModelConfig {
   bool qk_norm = false;                    // queries and keys are normalised, head by head, before RoPE
   bool post_norms = false;                 // what attention and feed-forward give is normalised too
   int experts = 0, experts_used = 0;       // feed-forward parts of a layer, and those that a token goes through
+  int expert_ffn = 0;                      // inner width of an expert; 0: F
+  bool routes_sum_to_one = true;           // the weights of a token's experts; or their shares of all experts' sum
+  std::vector<bool> plain_layers;          // [L] without experts, though others have them; or empty: none
   std::vector<int64_t> windows;            // [L] tokens that a token reads up to its own, 0: all; or empty: all 0
   float attention_scale = 0;               // of scores; 0: 1 / sqrt(D)
   float attention_cap = 0, logit_cap = 0;  // x becomes cap tanh(x / cap); 0: stays
   float embedding_scale = 1;
 
+  bool mixture(int layer) const noexcept {
+    return experts > 0 && (plain_layers.empty() || !plain_layers[static_cast<size_t>(layer)]);
+  }
   int64_t window(int layer) const noexcept { return windows.empty() ? 0 : windows[static_cast<size_t>(layer)]; }
 };
 

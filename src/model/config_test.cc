@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "model/family.h"
 #include "model/feed_forward.h"
 
 namespace lowkey {
@@ -51,7 +52,8 @@ TEST(ModelConfig, BadValuesAreRefusedByName) {
       {R"("rope_scaling": {"rope_type": "linear", "factor": 0})", "factor=0"},
       {R"("rope_scaling": {"rope_type": "llama3", "low_freq_factor": 4, "high_freq_factor": 1})", "low_freq_factor=4"},
       {R"("rope_scaling": 3)", "rope_scaling is a number"},
-      {R"("model_type": "mamba")", "'mamba', must be one of: llama, mistral, mixtral, qwen2, qwen3, phi3, gpt_neox"},
+      {R"("model_type": "mamba")",
+       "'mamba', must be one of: llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, phi3, gpt_neox"},
   };
   for (const auto& [tail, expected] : cases) {
     try {
@@ -120,7 +122,7 @@ TEST(ModelConfig, LongropeIsChecked) {
 TEST(Route, TakesTheHighestAndWeighsThemByTheirSoftmax) {
   float scores[] = {1, 3, 2, 3, /**/ -500, -501, -502, 900};
   Route routes[4];
-  route(f32_view(scores, {2, 4}), 2, routes);
+  route(f32_view(scores, {2, 4}), 2, /*sum_to_one=*/true, routes);
   EXPECT_EQ(routes[0].expert, 1);  // ties go to the lower number
   EXPECT_EQ(routes[1].expert, 3);
   EXPECT_EQ(routes[0].weight, 0.5f);
@@ -129,6 +131,36 @@ TEST(Route, TakesTheHighestAndWeighsThemByTheirSoftmax) {
   EXPECT_EQ(routes[3].expert, 0);
   EXPECT_EQ(routes[2].weight, 1.f);
   EXPECT_EQ(routes[3].weight, 0.f);
+  route(f32_view(scores, {1, 4}), 2, /*sum_to_one=*/false, routes);
+  EXPECT_EQ(routes[0].expert, 1);
+  EXPECT_FLOAT_EQ(routes[0].weight, 1 / (2 + std::exp(-1.f) + std::exp(-2.f)));
+  EXPECT_EQ(routes[1].weight, routes[0].weight);
+}
+
+TEST(ModelConfig, Qwen3MoeSaysWhichLayersHaveExperts) {
+  const auto parse_moe = [](const std::string& more) {
+    return parse_family("qwen3_moe",
+                        R"("num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32)" + more);
+  };
+  const auto mixtures = [&](const std::string& more) {
+    std::string layers;
+    for (int i = 0; i < 6; ++i) layers += parse_moe(more).mixture(i) ? 'x' : '-';
+    return layers;
+  };
+  EXPECT_EQ(mixtures(""), "xxxxxx");
+  EXPECT_EQ(mixtures(R"(, "decoder_sparse_step": 2)"), "-x-x-x");
+  EXPECT_EQ(mixtures(R"(, "decoder_sparse_step": 2, "mlp_only_layers": [0, 5])"), "-x-x--");
+  EXPECT_FALSE(parse_moe("").routes_sum_to_one);  // as transformers reads a file that does not say
+  EXPECT_TRUE(parse_moe(R"(, "norm_topk_prob": true)").routes_sum_to_one);
+  EXPECT_THROW(parse_moe(R"(, "decoder_sparse_step": 0)"), Error);
+  EXPECT_THROW(parse_moe(R"(, "mlp_only_layers": 3)"), Error);
+  EXPECT_THROW(parse_moe(R"(, "num_experts_per_tok": 5)"), Error);
+
+  std::vector<std::string> shapes;
+  for (const TensorSpec& spec : tensors_of(parse_moe(R"(, "mlp_only_layers": [0])")))
+    if (spec.name.starts_with("blk.0.ffn_up") || spec.name.starts_with("blk.1.ffn_up"))
+      shapes.push_back(fmt::format("{} {}", spec.name, fmt::join(spec.shape, "x")));
+  EXPECT_EQ(shapes, (std::vector<std::string>{"blk.0.ffn_up.weight 128x96", "blk.1.ffn_up_exps.weight 4x32x96"}));
 }
 
 TEST(ModelConfig, WhatIsNoSoundJsonIsRefused) {

@@ -47,7 +47,7 @@ Decoder::Decoder(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)), sp
     layer.output = linear(prefix + "attn_output");
     layer.window = c.window(i);
     read_projections(prefix, layer);
-    read_feed_forward(prefix, layer);
+    read_feed_forward(prefix, c.mixture(i), layer);
   }
 }
 
@@ -89,11 +89,12 @@ void Decoder::read_projections(const std::string& prefix, Layer& layer) const {
   p.output = layer.output.weight;
 }
 
-void Decoder::read_feed_forward(const std::string& prefix, Layer& layer) const {
+void Decoder::read_feed_forward(const std::string& prefix, bool mixture, Layer& layer) const {
   const ModelConfig& c = checkpoint_.config();
-  if (c.experts > 0) {
+  if (mixture) {
     layer.mixture.router = weight(prefix + "ffn_gate_inp.weight");
     layer.mixture.used = c.experts_used;
+    layer.mixture.sum_to_one = c.routes_sum_to_one;
     const auto part = [&](const char* name, size_t e) {
       return Linear{tensors_.at(prefix + name + "_exps.weight")[e], {}};
     };

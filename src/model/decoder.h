@@ -41,7 +41,7 @@ class Decoder final : public Model {
   Linear linear(const std::string& name) const;
   Norm norm(const std::string& name) const;
   void read_projections(const std::string& prefix, Layer&) const;
-  void read_feed_forward(const std::string& prefix, Layer&) const;
+  void read_feed_forward(const std::string& prefix, bool mixture, Layer&) const;
 
   void embed_tokens(const Context&, const Step&, std::span<const int32_t> positions, View x) const;
   bool has_own_rope(const Layer& layer) const noexcept {  // unscaled, that of windows

@@ -10,7 +10,7 @@ namespace lowkey {
 namespace {
 
 // Llama comes first: of those whose GGUF files say "llama", it is the one that reads them.
-constexpr std::array kFamilies = {&kLlama, &kMistral, &kMixtral, &kQwen2,  &kQwen3,
+constexpr std::array kFamilies = {&kLlama, &kMistral, &kMixtral, &kQwen2,  &kQwen3, &kQwen3Moe,
                                   &kPhi3,  &kGptNeox, &kGpt2,    &kGemma2, &kGemma3};
 
 constexpr std::array kOuterNames = {
@@ -117,13 +117,14 @@ class Tensors {
     linear(layer + "attn_output", c_.width, queries, c_.output_bias);
     if (c_.post_norms) norm(layer + "post_attention_norm", c_.width);
   }
-  void feed_forward(const std::string& layer) {
+  void feed_forward(const std::string& layer, bool mixture) {
     norm(layer + "ffn_norm", c_.width);
-    if (c_.experts > 0) {
+    if (mixture) {
+      const int64_t inner = c_.expert_ffn > 0 ? c_.expert_ffn : c_.ffn;
       linear(layer + "ffn_gate_inp", c_.experts, c_.width, false);
-      experts(layer + "ffn_gate_exps.weight", c_.ffn, c_.width);
-      experts(layer + "ffn_up_exps.weight", c_.ffn, c_.width);
-      experts(layer + "ffn_down_exps.weight", c_.width, c_.ffn);
+      experts(layer + "ffn_gate_exps.weight", inner, c_.width);
+      experts(layer + "ffn_up_exps.weight", inner, c_.width);
+      experts(layer + "ffn_down_exps.weight", c_.width, inner);
     } else {
       if (c_.gated && !c_.fused_gate) linear(layer + "ffn_gate", c_.ffn, c_.width, c_.ffn_bias);
       linear(layer + "ffn_up", c_.fused_gate ? int64_t{2} * c_.ffn : c_.ffn, c_.width, c_.ffn_bias);
@@ -151,7 +152,7 @@ std::vector<TensorSpec> tensors_of(const ModelConfig& c) {
   for (int i = 0; i < c.layers; ++i) {
     const std::string layer = fmt::format("blk.{}.", i);
     all.attention(layer);
-    all.feed_forward(layer);
+    all.feed_forward(layer, c.mixture(i));
   }
   all.norm("output_norm", c.width);
   if (!c.tied) all.table("output.weight", c.vocabulary, true);

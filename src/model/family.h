@@ -48,7 +48,7 @@ struct Family {
   void (*configure)(const Hyperparameters&, ModelConfig&);
 };
 
-extern const Family kLlama, kMistral, kMixtral, kQwen2, kQwen3, kPhi3, kGptNeox, kGpt2, kGemma2, kGemma3;
+extern const Family kLlama, kMistral, kMixtral, kQwen2, kQwen3, kQwen3Moe, kPhi3, kGptNeox, kGpt2, kGemma2, kGemma3;
 
 // Throw kUnsupported, with all known ones, when there is none.
 const Family& family_of_model_type(const std::string& model_type, const std::string& source);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "ops/add.h"
 #include "ops/gelu.h"
@@ -32,7 +33,7 @@ void FeedForward::apply(const Context& context, View x, View out) const {
   down.apply(context, gated, out);
 }
 
-void route(View scores, int used, Route* routes) noexcept {
+void route(View scores, int used, bool sum_to_one, Route* routes) noexcept {
   const auto experts = static_cast<int32_t>(scores.columns());
   for (int64_t t = 0; t < scores.rows(); ++t, routes += used) {
     const float* score = scores.f32_row(t);
@@ -48,6 +49,11 @@ void route(View scores, int used, Route* routes) noexcept {
       routes[n] = {best, std::exp(score[best] - highest)};
       total += routes[n].weight;
     }
+    if (!sum_to_one) {
+      const float highest = score[routes[0].expert];
+      total =
+          std::accumulate(score, score + experts, 0.f, [=](float sum, float s) { return sum + std::exp(s - highest); });
+    }
     for (int n = 0; n < used; ++n) routes[n].weight /= total;
   }
 }
@@ -58,7 +64,7 @@ void Mixture::apply(const Context& context, View x, View out) const {
   const View scores = frame.take_f32({tokens, router.rows()});
   matmul(context, {x, router, scores});
   auto* routes = frame.take<Route>(tokens * used);
-  route(scores, used, routes);
+  route(scores, used, sum_to_one, routes);
   std::fill_n(out.f32(), out.elements(), 0.f);
   auto* rows = frame.take<int64_t>(tokens * used);  // places in routes
   for (size_t e = 0; e < experts.size(); ++e) {

@@ -99,6 +99,8 @@ void set_form(GgufWriter& writer, const std::string& family, const ModelConfig& 
   if (c.experts > 0) {
     writer.set(family + "expert_count", static_cast<uint32_t>(c.experts));
     writer.set(family + "expert_used_count", static_cast<uint32_t>(c.experts_used));
+    if (c.expert_ffn > 0) writer.set(family + "expert_feed_forward_length", static_cast<uint32_t>(c.expert_ffn));
+    if (!c.routes_sum_to_one) writer.set(family + "expert_weights_norm", false);
   }
   if (!c.windows.empty())
     writer.set(family + "attention.sliding_window",

@@ -1,0 +1,10 @@
+// What Qwen3's dense models and its mixtures have in common.
+#pragma once
+
+#include "model/hyperparameters.h"
+
+namespace lowkey {
+
+void configure_qwen3(const Hyperparameters&, ModelConfig&);
+
+}  // namespace lowkey
