@@ -1,4 +1,4 @@
-// What Qwen3's dense models and its mixtures have in common.
+// What Qwen3's models with and without experts have in common.
 #pragma once
 
 #include "model/hyperparameters.h"
