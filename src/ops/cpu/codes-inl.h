@@ -270,25 +270,32 @@ HWY_INLINE void store_lanes(V16 lanes, VF factor, float (&out)[2][kBlocks]) {
   hn::Store(product(hn::UpperHalf(half, lanes)), df, out[1]);
 }
 
-template <class Q, int kHalf>
-HWY_INLINE void store_codes(const uint8_t* w, Group& g) {
-  const hn::FixedTag<uint16_t, 16> wide;
-  VU8 code[4];
-  Q::template codes<kHalf>(w, code);
-  for (int run = 0; run < 4; ++run) {
-    const auto lowered = hn::ShiftRightSame(hn::BitCast(wide, code[run]), Q::kRaised[run]);
-    hn::Store(hn::BitCast(DU8(), lowered), DU8(), g.code + (kHalf * 4 + run) * kQuantBlock);
+// f(b, code) for each block of a group, its 32 codes in order.
+template <class Q, class F>
+HWY_INLINE void each_block(const uint8_t* w, F&& f) {
+  const DU8 d;
+  if constexpr (Q::kSuper) {
+    const auto of_half = [&]<int kHalf>() HWY_ATTR {
+      const hn::FixedTag<uint16_t, 16> wide;
+      VU8 code[4];
+      Q::template codes<kHalf>(w, code);
+      for (int run = 0; run < 4; ++run)
+        f(kHalf * 4 + run, hn::BitCast(d, hn::ShiftRightSame(hn::BitCast(wide, code[run]), Q::kRaised[run])));
+    };
+    of_half.template operator()<0>();
+    of_half.template operator()<1>();
+  } else {
+    const auto of_pair = [&]<int kBlock>() HWY_ATTR {
+      VU8 first, others;
+      Q::template codes<kBlock>(w, first, others);
+      f(kBlock, hn::ConcatLowerLower(d, others, first));
+      f(kBlock + 4, hn::ConcatUpperUpper(d, others, first));
+    };
+    of_pair.template operator()<0>();
+    of_pair.template operator()<1>();
+    of_pair.template operator()<2>();
+    of_pair.template operator()<3>();
   }
-}
-
-template <class Q, int kBlock>
-HWY_INLINE void store_pair(const uint8_t* w, Group& g) {
-  const hn::Half<DU8> half;
-  VU8 first, others;
-  Q::template codes<kBlock>(w, first, others);
-  uint8_t *a = g.code + kBlock * kQuantBlock, *b = a + 4 * kQuantBlock;
-  hn::Store(hn::LowerHalf(half, first), half, a), hn::Store(hn::LowerHalf(half, others), half, a + 16);
-  hn::Store(hn::UpperHalf(half, first), half, b), hn::Store(hn::UpperHalf(half, others), half, b + 16);
 }
 
 template <class Q>
@@ -297,15 +304,14 @@ HWY_INLINE void unpack(const uint8_t* w, Group& g) {
     const Factors f = Q::factors(w);
     store_lanes(f.scale, f.d, g.scale);
     if constexpr (Q::kOffset == 0) store_lanes(f.min, f.m, g.min);
-    store_codes<Q, 0>(w, g), store_codes<Q, 1>(w, g);
   } else {
     const DF df;
     for (int h = 0; h < 2; ++h) {
       hn::Store(Q::scales(w), df, g.scale[h]);
       if constexpr (Q::kOffset == 0) hn::Store(Q::mins(w), df, g.min[h]);
     }
-    store_pair<Q, 0>(w, g), store_pair<Q, 1>(w, g), store_pair<Q, 2>(w, g), store_pair<Q, 3>(w, g);
   }
+  each_block<Q>(w, [&](int b, VU8 code) HWY_ATTR { hn::Store(code, DU8(), g.code + b * kQuantBlock); });
 }
 
 // The first `elements` of a group, up to all of it; the others are anything.

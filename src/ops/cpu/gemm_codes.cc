@@ -1,11 +1,16 @@
 // Weights of up to 6 bits as unsigned bytes times activations of 8 bits, the prompts' sibling of gemv_codes.cc. A lane
-// of 32 bits holds four consecutive k of one row of x, a broadcast brings the same four of a row of w, and one
-// instruction makes two int16 sums of two products: twice the products of int16 pairs.
+// of 32 bits holds four k of one row of x, a broadcast brings the same four of a row of w, and one instruction makes
+// two int16 sums of two products: twice the products of int16 pairs.
 //
-// The int16 sums wrap, so only their last value must fit. Codes are taken about a centre c, that of their type: a
-// half block sums 8 products of |code - c| <= 32 and |x| <= 127 in a lane, a block 16 of |code - c| <= 16, both at most
-// 32512. The sums start at -c * (sum of x), which is made once for all rows of w; so no code is ever changed. From
-// there on it is floats: scales of w and x, and for types with a min, less min * (sum of x).
+// The four are two neighbours of each half of a block, so that the two int16 of a lane are sums of a half each, and one
+// multiply-add brings both to their scales: those are whole numbers of 16 bits, times a float of the row and chunk. So
+// a block becomes a float once, where it meets the scale of x.
+//
+// The int16 sums wrap, so only their last value must fit. Codes are taken about a centre c, that of their type: a lane
+// sums 16 products of |code - c| <= 16 and |x| <= 127, or, in two parts, twice 8 of |code - c| <= 32, at most 32512.
+// The sums start at -c * (sum of x), which is made once for all rows of w; so no code is ever changed. For types with a
+// min, less min * (sum of x) at the end of a chunk.
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -34,18 +39,31 @@ constexpr int kVectors = 2, kPanel = kVectors * kLanesF;
 constexpr int kGroup = 6;  // 6 x 2 sums, 2 vectors of x, weights and a product: the 16 registers of AVX2
 constexpr int kChunk = kSuperBlock;
 
-// A block of x in words of 32 bits, [kBlockWords, kPanel]: 8 runs of four columns; minus the sums of its two halves, as
-// the lanes of the products have them; and floats, its scale, its sum as quantised, and those of its halves.
-constexpr int kRuns = kQuantBlock / 4, kLaneSums = kRuns, kScale = kRuns + 2, kSum = kRuns + 3, kHalfSums = kRuns + 4,
-              kBlockWords = kRuns + 6;
+// A block of x in words of 32 bits, [kBlockWords, kPanel]: 8 runs of four columns; minus the sums of the runs of each
+// part of two, as the lanes of the products have them; and floats, its scale, and the sums of its halves as quantised.
+constexpr int kRuns = kQuantBlock / 4, kLaneSums = kRuns, kScale = kRuns + 2, kHalfSums = kRuns + 3,
+              kBlockWords = kRuns + 5;
 
-// The parts of a block with scales of their own.
+// A row's chunk as multiplied: x = unit * scale * (code - offset), less the min where the type has one; of halves 0
+// and 1 of each block.
+struct Row {
+  alignas(32) uint8_t code[kSuperBlock];  // in each block two of the first half, two of the other, and so on
+  int16_t scale[codes::kBlocks][2];
+  float min[2][codes::kBlocks];
+  float unit;
+};
+
+// Mins of a block.
 template <class Q>
-constexpr int kHalvesOf = Q::kSuper ? 2 : 1;
+constexpr int kMinsOf = Q::kOffset != 0 ? 0 : 1;
 template <>
-constexpr int kHalvesOf<codes::Q4K> = 1;
+constexpr int kMinsOf<codes::Q2K> = 2;
+
+// The parts that a block's products are summed in.
+template <class Q>
+constexpr int kPartsOf = 1;
 template <>
-constexpr int kHalvesOf<codes::Q5K> = 1;
+constexpr int kPartsOf<codes::Q6K> = 2;
 
 // What codes are taken about. Types with an offset need no min then; those of 5 bits with a min do not fit otherwise.
 template <class Q>
@@ -56,10 +74,20 @@ constexpr int kCentreOf<Q51> = 16;
 template <>
 constexpr int kCentreOf<codes::Q5K> = 16;
 
-// Minus the sums of a block's halves as int16 pairs: of k % 4 < 2, and of the others.
-HWY_INLINE void lane_sums(const int8_t* q, uint32_t (&out)[2]) {
+// Bytes of a block in the order of Row::code.
+HWY_INLINE codes::VU8 interleaved(codes::VU8 block) {
+  const hn::FixedTag<uint16_t, 16> d;
+  const hn::Half<decltype(d)> half;
+  const auto pairs = hn::BitCast(d, block);
+  const auto first = hn::LowerHalf(half, pairs), others = hn::UpperHalf(half, pairs);
+  return hn::BitCast(
+      codes::DU8(), hn::Combine(d, hn::InterleaveUpper(half, first, others), hn::InterleaveLower(half, first, others)));
+}
+
+// Minus the sums of the words of each half of the bytes: as int16 pairs, of bytes k % 4 < 2 and of the others.
+HWY_INLINE void lane_sums(codes::VU8 q, uint32_t (&out)[2]) {
   const codes::D32 d;
-  const hn::Vec<codes::D16> pairs{_mm256_maddubs_epi16(hn::Set(codes::DU8(), 1).raw, hn::Load(codes::DI8(), q).raw)};
+  const hn::Vec<codes::D16> pairs{_mm256_maddubs_epi16(hn::Set(codes::DU8(), 1).raw, q.raw)};
   const auto twice = hn::Add(pairs, hn::BitCast(codes::D16(), hn::Shuffle1032(hn::BitCast(d, pairs))));
   const auto sums = hn::Add(twice, hn::BitCast(codes::D16(), hn::Shuffle2301(hn::BitCast(d, twice))));
   alignas(32) uint32_t lanes[8];
@@ -72,12 +100,13 @@ void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* pane
   if (depth > 0) quantize_bytes(x, &group, depth);
   auto* out = static_cast<std::byte*>(panel) + t * sizeof(uint32_t);
   for (int64_t b = 0; b < padded_depth / kQuantBlock; ++b) {
-    const int8_t* q = group.q + b * kQuantBlock;
-    uint32_t words[kBlockWords], sums[2];
-    std::memcpy(words, q, kQuantBlock);
-    lane_sums(q, sums);
+    alignas(32) uint32_t words[kBlockWords];
+    uint32_t sums[2];
+    const auto* q = reinterpret_cast<const uint8_t*>(group.q) + b * kQuantBlock;
+    const codes::VU8 runs = interleaved(hn::Load(codes::DU8(), q));
+    hn::Store(runs, codes::DU8(), reinterpret_cast<uint8_t*>(words));
+    lane_sums(runs, sums);
     words[kScale] = std::bit_cast<uint32_t>(group.scale[b]);
-    words[kSum] = std::bit_cast<uint32_t>(group.total[b]);
     for (int h = 0; h < 2; ++h) {
       words[kLaneSums + h] = sums[h];
       words[kHalfSums + h] = std::bit_cast<uint32_t>(group.scale[b] * static_cast<float>(group.sum[h][b]));
@@ -89,32 +118,61 @@ void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* pane
   }
 }
 
-template <class Q>
-HWY_INLINE void widen_group(const uint8_t* w, int64_t depth, codes::Group& out) {
-  codes::unpack<Q>(w, depth, out);
-  if constexpr (Q::kOffset == 0 && kCentreOf<Q> != 0) {
-    for (int h = 0; h < kHalvesOf<Q>; ++h)
-      for (int b = 0; b < codes::kBlocks; ++b) out.min[h][b] -= kCentreOf<Q> * out.scale[h][b];
-  }
+// Scales that are floats, one of each block, as whole numbers of 15 bits.
+HWY_INLINE codes::V16 whole_scales(codes::VF scale, float& unit) {
+  constexpr float kMost = 32767;
+  const codes::DF d;
+  const float peak = hn::GetLane(hn::MaxOfLanes(d, hn::Abs(scale)));
+  unit = peak / kMost;
+  const auto whole = hn::NearestInt(hn::Mul(scale, hn::Set(d, unit > 0 ? 1 / unit : 0)));
+  const auto lanes = hn::DemoteTo(hn::Half<codes::D16>(), whole);
+  return hn::Combine(codes::D16(), lanes, lanes);
 }
 
-// A row's chunk is a codes::Group.
+template <class Q>
+HWY_INLINE void widen_group(const uint8_t* w, Row& out) {
+  const codes::D16 d;
+  const hn::Half<codes::D16> half;
+  codes::V16 scale;
+  if constexpr (Q::kSuper) {
+    const codes::Factors f = Q::factors(w);
+    scale = f.scale;
+    out.unit = hn::GetLane(f.d);
+    if constexpr (Q::kOffset == 0) codes::store_lanes(f.min, f.m, out.min);
+  } else {
+    scale = whole_scales(Q::scales(w), out.unit);
+    if constexpr (Q::kOffset == 0) hn::Store(Q::mins(w), codes::DF(), out.min[0]);
+  }
+  const auto first = hn::LowerHalf(half, scale), others = hn::UpperHalf(half, scale);
+  hn::Store(hn::Combine(d, hn::InterleaveUpper(half, first, others), hn::InterleaveLower(half, first, others)), d,
+            out.scale[0]);
+  codes::each_block<Q>(w, [&](int b, codes::VU8 code)
+                              HWY_ATTR { hn::Store(interleaved(code), codes::DU8(), out.code + b * kQuantBlock); });
+  if constexpr (kMinsOf<Q> == 1 && kCentreOf<Q> != 0)
+    for (int b = 0; b < codes::kBlocks; ++b) out.min[0][b] -= kCentreOf<Q> * out.unit * out.scale[b][0];
+}
+
 void widen(DType type, const std::byte* row, int64_t begin, int64_t depth, int64_t, void* out, float*) noexcept {
-  auto* group = static_cast<codes::Group*>(out);
-  if (depth == 0) return static_cast<void>(std::memset(out, 0, sizeof(codes::Group)));
+  auto* to = static_cast<Row*>(out);
+  if (depth == 0) return static_cast<void>(std::memset(out, 0, sizeof(Row)));
   const auto* w = reinterpret_cast<const uint8_t*>(row) + row_bytes(type, begin);
-  codes::visit(type, [&](auto of_type) HWY_ATTR { widen_group<decltype(of_type)>(w, depth, *group); });
+  codes::visit(type, [&](auto of_type) HWY_ATTR {
+    using Q = decltype(of_type);
+    if constexpr (!Q::kSuper)
+      if (depth < kSuperBlock) return widen_group<Q>(codes::Padded<Q>(w, depth).bytes, *to);
+    widen_group<Q>(w, *to);
+  });
 }
 
 #if HWY_TARGET <= HWY_AVX3
 
 HWY_INLINE V16 products(V32 code, V32 x) { return V16{_mm512_maddubs_epi16(code.raw, x.raw)}; }
-HWY_INLINE V32 pair_sums(V16 x) { return V32{_mm512_madd_epi16(x.raw, hn::Set(D16(), 1).raw)}; }
+HWY_INLINE V32 pair_sums(V16 a, V16 b) { return V32{_mm512_madd_epi16(a.raw, b.raw)}; }
 
 #else
 
 HWY_INLINE V16 products(V32 code, V32 x) { return V16{_mm256_maddubs_epi16(code.raw, x.raw)}; }
-HWY_INLINE V32 pair_sums(V16 x) { return V32{_mm256_madd_epi16(x.raw, hn::Set(D16(), 1).raw)}; }
+HWY_INLINE V32 pair_sums(V16 a, V16 b) { return V32{_mm256_madd_epi16(a.raw, b.raw)}; }
 
 #endif
 
@@ -140,76 +198,108 @@ HWY_INLINE V32 load_words(const uint32_t* words) {
   return hn::BitCast(D32(), hn::Load(hn::RebindToUnsigned<D32>(), words));
 }
 
-// Block b of kGroup rows of w and of a panel of x; to its sums.
-struct Block {
-  const codes::Group* w;  // [kGroup]
-  const uint32_t* x;      // [kBlockWords, kPanel]
-  int64_t b;
-  float* sums;
-  int64_t sums_stride;
-};
+// The same word of memory in all lanes.
+HWY_INLINE V32 broadcast(const void* p) {
+  int32_t word;
+  std::memcpy(&word, p, sizeof word);
+  return hn::Set(D32(), word);
+}
 
-// Adds half kHalf of a block, or all of it.
-template <int kHalves, int kCentre, bool kMins, int kHalf>
-HWY_INLINE void multiply_part(const Block& a) {
-  constexpr int kPartRuns = kRuns / kHalves, kFirst = kHalf * kPartRuns;
-  V16 dots[kGroup][kVectors];
+// Products of a part of block b, [kGroup][kVectors] int16 pairs; w: a group of rows, x: the block.
+template <int kParts, int kCentre>
+HWY_INLINE void add_runs(const Row* w, const uint32_t* x, int64_t b, int part, V16 (&dots)[kGroup][kVectors]) {
+  constexpr int kPartRuns = kRuns / kParts;
   for (int v = 0; v < kVectors; ++v) {
     V16 start = hn::Zero(D16());
     if constexpr (kCentre != 0) {
-      const uint32_t* sums = a.x + (kLaneSums + kHalf) * kPanel + v * kLanesF;
+      const uint32_t* sums = x + (kLaneSums + part) * kPanel + v * kLanesF;
       start = hn::BitCast(D16(), load_words(sums));
-      if constexpr (kHalves == 1) start = hn::Add(start, hn::BitCast(D16(), load_words(sums + kPanel)));
+      if constexpr (kParts == 1) start = hn::Add(start, hn::BitCast(D16(), load_words(sums + kPanel)));
       start = hn::ShiftLeft<std::countr_zero(static_cast<unsigned>(kCentre))>(start);
     }
     for (auto& row : dots) row[v] = start;
   }
   HWY_UNROLL(8)
-  for (int i = kFirst; i < kFirst + kPartRuns; ++i) {
-    const V32 x0 = load_words(a.x + i * kPanel), x1 = load_words(a.x + i * kPanel + kLanesF);
+  for (int i = part * kPartRuns; i < (part + 1) * kPartRuns; ++i) {
+    const V32 x0 = load_words(x + i * kPanel), x1 = load_words(x + i * kPanel + kLanesF);
     for (int r = 0; r < kGroup; ++r) {
-      int32_t four;
-      std::memcpy(&four, a.w[r].code + a.b * kQuantBlock + 4 * i, sizeof four);
-      const V32 code = hn::Set(D32(), four);
+      const V32 code = broadcast(w[r].code + b * kQuantBlock + 4 * i);
       dots[r][0] = hn::Add(dots[r][0], products(code, x0));
       dots[r][1] = hn::Add(dots[r][1], products(code, x1));
       keep_order(dots[r][0], dots[r][1]);
     }
   }
+}
+
+// Adds block b to sums in units of the rows.
+template <int kParts, int kCentre>
+HWY_INLINE void add_block(const Row* w, const uint32_t* x, int64_t b, float (*sums)[kPanel]) {
+  V16 dots[kGroup][kVectors];
+  V32 earlier[kGroup][kVectors];
+  if constexpr (kParts == 2) {
+    add_runs<kParts, kCentre>(w, x, b, 0, dots);
+    for (int r = 0; r < kGroup; ++r) {
+      const V16 scale = hn::BitCast(D16(), broadcast(w[r].scale[b]));
+      for (int v = 0; v < kVectors; ++v) earlier[r][v] = pair_sums(dots[r][v], scale);
+    }
+  }
+  add_runs<kParts, kCentre>(w, x, b, kParts - 1, dots);
   for (int r = 0; r < kGroup; ++r) {
-    const VF scale = hn::Set(DF(), a.w[r].scale[kHalf][a.b]);
+    const V16 scale = hn::BitCast(D16(), broadcast(w[r].scale[b]));
     for (int v = 0; v < kVectors; ++v) {
-      const uint32_t* x = a.x + v * kLanesF;
-      float* out = a.sums + r * a.sums_stride + v * kLanesF;
-      VF sum = hn::Load(DF(), out);
-      if constexpr (kMins) {
-        const VF of_x = load_floats(x + (kHalves == 1 ? kSum : kHalfSums + kHalf) * kPanel);
-        sum = hn::NegMulAdd(hn::Set(DF(), a.w[r].min[kHalf][a.b]), of_x, sum);
-      }
-      const VF both = hn::Mul(scale, load_floats(x + kScale * kPanel));
-      hn::Store(hn::MulAdd(hn::ConvertTo(DF(), pair_sums(dots[r][v])), both, sum), DF(), out);
+      V32 whole = pair_sums(dots[r][v], scale);
+      if constexpr (kParts == 2) whole = hn::Add(whole, earlier[r][v]);
+      float* sum = sums[r] + v * kLanesF;
+      const VF of_x = load_floats(x + kScale * kPanel + v * kLanesF);
+      hn::Store(hn::MulAdd(hn::ConvertTo(DF(), whole), of_x, hn::Load(DF(), sum)), DF(), sum);
     }
   }
   keep_in_memory();
 }
 
-template <int kHalves, int kCentre, bool kMins>
-void multiply_groups(const GemmPanel& a) {
-  for (int64_t n = 0; n < a.rows; n += kGroup) {
-    Block block{static_cast<const codes::Group*>(a.w) + n, static_cast<const uint32_t*>(a.x), 0,
-                a.sums + n * a.sums_stride, a.sums_stride};
-    for (; block.b < a.depth / kQuantBlock; ++block.b, block.x += kBlockWords * kPanel) {
-      multiply_part<kHalves, kCentre, kMins, 0>(block);
-      if constexpr (kHalves == 2) multiply_part<kHalves, kCentre, kMins, 1>(block);
+// Adds unit * sums, less min * (sum of x), to a group's rows of out.
+template <int kMins>
+HWY_INLINE void add_sums(const Row* w, const uint32_t* x, int64_t blocks, const float (*sums)[kPanel], float* out,
+                         int64_t stride) {
+  VF total[kGroup][kVectors];
+  for (int r = 0; r < kGroup; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      const VF sum = hn::Load(DF(), sums[r] + v * kLanesF);
+      total[r][v] = hn::MulAdd(hn::Set(DF(), w[r].unit), sum, hn::Load(DF(), out + r * stride + v * kLanesF));
     }
+  }
+  for (int64_t i = 0; i < blocks * kMins; ++i) {
+    const int64_t b = i / std::max(kMins, 1), h = i % std::max(kMins, 1);
+    VF of_x[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const uint32_t* at = x + (b * kBlockWords + kHalfSums + h) * kPanel + v * kLanesF;
+      of_x[v] = load_floats(at);
+      if constexpr (kMins == 1) of_x[v] = hn::Add(of_x[v], load_floats(at + kPanel));
+    }
+    for (int r = 0; r < kGroup; ++r) {
+      const VF min = hn::Set(DF(), w[r].min[h][b]);
+      for (int v = 0; v < kVectors; ++v) total[r][v] = hn::NegMulAdd(min, of_x[v], total[r][v]);
+    }
+  }
+  for (int r = 0; r < kGroup; ++r)
+    for (int v = 0; v < kVectors; ++v) hn::Store(total[r][v], DF(), out + r * stride + v * kLanesF);
+}
+
+template <class Q>
+void multiply_groups(const GemmPanel& a) {
+  const auto* x = static_cast<const uint32_t*>(a.x);
+  const int64_t blocks = a.depth / kQuantBlock;
+  for (int64_t n = 0; n < a.rows; n += kGroup) {
+    const Row* w = static_cast<const Row*>(a.w) + n;
+    alignas(64) float sums[kGroup][kPanel] = {};
+    for (int64_t b = 0; b < blocks; ++b)
+      add_block<kPartsOf<Q>, kCentreOf<Q> >(w, x + b * kBlockWords * kPanel, b, sums);
+    add_sums<kMinsOf<Q> >(w, x, blocks, sums, a.sums + n * a.sums_stride, a.sums_stride);
   }
 }
 
 void multiply(const GemmPanel& a) noexcept {
-  codes::visit(a.type, [&](auto of_type) HWY_ATTR {
-    using Q = decltype(of_type);
-    multiply_groups<kHalvesOf<Q>, kCentreOf<Q>, Q::kOffset == 0>(a);
-  });
+  codes::visit(a.type, [&](auto of_type) HWY_ATTR { multiply_groups<decltype(of_type)>(a); });
 }
 
 const GemmKernel* kernel_codes() {
@@ -219,7 +309,7 @@ const GemmKernel* kernel_codes() {
                                       .panels_together = 1,
                                       .tile_rows = 1,
                                       .depth_step = kQuantBlock,
-                                      .w_bytes = sizeof(codes::Group) / codes::kBlocks,
+                                      .w_bytes = sizeof(Row) / codes::kBlocks,
                                       .x_bytes = kBlockWords * sizeof(uint32_t),
                                       .scales = false,
                                       .pack = pack,
