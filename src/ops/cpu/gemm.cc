@@ -68,20 +68,24 @@ struct Workspace {
   float* sums;         // [slab, T padded]
 };
 
-// out[t][begin + n] = sums[n][t]
+// out[t][n] = sums[n][t], count <= kSlabRows. Through a tile in L1: rows of out lie pages apart and are in no cache,
+// and stores of whole vectors wait for more of their lines at once.
 void store_transposed(const float* sums, int64_t stride, int64_t rows, int64_t count, float* out, int64_t outputs) {
-  constexpr int64_t kTile = 16;  // a cache line of out at a time
-  for (int64_t n = 0; n < count; n += kTile) {
-    const int64_t end = std::min(n + kTile, count);
-    for (int64_t t = 0; t < rows; ++t) {
-      for (int64_t i = n; i < end; ++i) out[t * outputs + i] = sums[i * stride + t];
+  constexpr int64_t kTile = 16;  // a cache line of each row of sums
+  float tile[kTile][kSlabRows];
+  for (int64_t t = 0; t < rows; t += kTile) {
+    const int64_t columns = std::min(kTile, rows - t);
+    for (int64_t n = 0; n < count; ++n) {
+      for (int64_t i = 0; i < columns; ++i) tile[i][n] = sums[n * stride + t + i];
     }
+    for (int64_t i = 0; i < columns; ++i) std::copy_n(tile[i], count, out + (t + i) * outputs);
   }
 }
 
 // A slab's pieces of rows lie apart: the hardware's prefetchers do not see them as one stream.
 void prefetch(const std::byte* begin, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(begin + i);
+  const std::byte* line = begin - reinterpret_cast<uintptr_t>(begin) % kCacheLine;
+  for (; line < begin + bytes; line += kCacheLine) __builtin_prefetch(line);
 }
 
 // Where row n of a widened slab begins: in its row, or in the first tile that holds a piece of it.
