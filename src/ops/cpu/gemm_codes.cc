@@ -39,9 +39,10 @@ constexpr int kVectors = 2, kPanel = kVectors * kLanesF;
 constexpr int kGroup = 6;  // 6 x 2 sums, 2 vectors of x, weights and a product: the 16 registers of AVX2
 constexpr int kChunk = kSuperBlock;
 
-// A block of x in words of 32 bits, [kBlockWords, kPanel]: 8 runs of four columns; minus the sums of the runs of each
-// part of two, as the lanes of the products have them; and floats, its scale, and the sums of its halves as quantised.
-constexpr int kRuns = kQuantBlock / 4, kLaneSums = kRuns, kScale = kRuns + 2, kHalfSums = kRuns + 3,
+// A block of x in words of 32 bits, [kBlockWords, kPanel]: 8 runs of four columns; minus the sums of all runs, and of
+// the first four, as the lanes of the products have them; and floats, its scale, its sum as quantised and that of its
+// first half.
+constexpr int kRuns = kQuantBlock / 4, kLaneSums = kRuns, kScale = kRuns + 2, kSums = kRuns + 3,
               kBlockWords = kRuns + 5;
 
 // A row's chunk as multiplied: x = unit * scale * (code - offset), less the min where the type has one; of halves 0
@@ -84,15 +85,16 @@ HWY_INLINE codes::VU8 interleaved(codes::VU8 block) {
       codes::DU8(), hn::Combine(d, hn::InterleaveUpper(half, first, others), hn::InterleaveLower(half, first, others)));
 }
 
-// Minus the sums of the words of each half of the bytes: as int16 pairs, of bytes k % 4 < 2 and of the others.
+// Minus the sums of all words and of the first four: as int16 pairs, of bytes k % 4 < 2 and of the others.
 HWY_INLINE void lane_sums(codes::VU8 q, uint32_t (&out)[2]) {
   const codes::D32 d;
-  const hn::Vec<codes::D16> pairs{_mm256_maddubs_epi16(hn::Set(codes::DU8(), 1).raw, q.raw)};
-  const auto twice = hn::Add(pairs, hn::BitCast(codes::D16(), hn::Shuffle1032(hn::BitCast(d, pairs))));
-  const auto sums = hn::Add(twice, hn::BitCast(codes::D16(), hn::Shuffle2301(hn::BitCast(d, twice))));
-  alignas(32) uint32_t lanes[8];
-  hn::Store(hn::BitCast(hn::RebindToUnsigned<codes::D32>(), hn::Neg(sums)), hn::RebindToUnsigned<codes::D32>(), lanes);
-  out[0] = lanes[0], out[1] = lanes[4];
+  const hn::RebindToUnsigned<codes::D32> du;
+  const codes::D16 d16;
+  const codes::V16 pairs{_mm256_maddubs_epi16(hn::Set(codes::DU8(), 1).raw, q.raw)};
+  const auto twice = hn::Add(pairs, hn::BitCast(d16, hn::Shuffle1032(hn::BitCast(d, pairs))));
+  const auto four = hn::Neg(hn::Add(twice, hn::BitCast(d16, hn::Shuffle2301(hn::BitCast(d, twice)))));
+  const auto all = hn::Add(four, hn::ConcatLowerUpper(d16, four, four));
+  out[0] = hn::GetLane(hn::BitCast(du, all)), out[1] = hn::GetLane(hn::BitCast(du, four));
 }
 
 void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float*) noexcept {
@@ -106,11 +108,10 @@ void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* pane
     const codes::VU8 runs = interleaved(hn::Load(codes::DU8(), q));
     hn::Store(runs, codes::DU8(), reinterpret_cast<uint8_t*>(words));
     lane_sums(runs, sums);
+    std::memcpy(words + kLaneSums, sums, sizeof sums);
     words[kScale] = std::bit_cast<uint32_t>(group.scale[b]);
-    for (int h = 0; h < 2; ++h) {
-      words[kLaneSums + h] = sums[h];
-      words[kHalfSums + h] = std::bit_cast<uint32_t>(group.scale[b] * static_cast<float>(group.sum[h][b]));
-    }
+    words[kSums] = std::bit_cast<uint32_t>(group.total[b]);
+    words[kSums + 1] = std::bit_cast<uint32_t>(group.scale[b] * static_cast<float>(group.sum[0][b]));
     for (uint32_t word : words) {
       std::memcpy(out, &word, sizeof word);
       out += kPanel * sizeof word;
@@ -212,9 +213,12 @@ HWY_INLINE void add_runs(const Row* w, const uint32_t* x, int64_t b, int part, V
   for (int v = 0; v < kVectors; ++v) {
     V16 start = hn::Zero(D16());
     if constexpr (kCentre != 0) {
-      const uint32_t* sums = x + (kLaneSums + part) * kPanel + v * kLanesF;
+      const uint32_t* sums = x + kLaneSums * kPanel + v * kLanesF;
       start = hn::BitCast(D16(), load_words(sums));
-      if constexpr (kParts == 1) start = hn::Add(start, hn::BitCast(D16(), load_words(sums + kPanel)));
+      if constexpr (kParts == 2) {
+        const V16 first = hn::BitCast(D16(), load_words(sums + kPanel));
+        start = part == 0 ? first : hn::Sub(start, first);
+      }
       start = hn::ShiftLeft<std::countr_zero(static_cast<unsigned>(kCentre))>(start);
     }
     for (auto& row : dots) row[v] = start;
@@ -224,8 +228,10 @@ HWY_INLINE void add_runs(const Row* w, const uint32_t* x, int64_t b, int part, V
     const V32 x0 = load_words(x + i * kPanel), x1 = load_words(x + i * kPanel + kLanesF);
     for (int r = 0; r < kGroup; ++r) {
       const V32 code = broadcast(w[r].code + b * kQuantBlock + 4 * i);
-      dots[r][0] = hn::Add(dots[r][0], products(code, x0));
-      dots[r][1] = hn::Add(dots[r][1], products(code, x1));
+      V16 p0 = products(code, x0), p1 = products(code, x1);
+      keep_order(p0, p1);
+      dots[r][0] = hn::Add(dots[r][0], p0);
+      dots[r][1] = hn::Add(dots[r][1], p1);
       keep_order(dots[r][0], dots[r][1]);
     }
   }
@@ -272,9 +278,12 @@ HWY_INLINE void add_sums(const Row* w, const uint32_t* x, int64_t blocks, const 
     const int64_t b = i / std::max(kMins, 1), h = i % std::max(kMins, 1);
     VF of_x[kVectors];
     for (int v = 0; v < kVectors; ++v) {
-      const uint32_t* at = x + (b * kBlockWords + kHalfSums + h) * kPanel + v * kLanesF;
+      const uint32_t* at = x + (b * kBlockWords + kSums) * kPanel + v * kLanesF;
       of_x[v] = load_floats(at);
-      if constexpr (kMins == 1) of_x[v] = hn::Add(of_x[v], load_floats(at + kPanel));
+      if constexpr (kMins == 2) {
+        const VF first = load_floats(at + kPanel);
+        of_x[v] = h == 0 ? first : hn::Sub(of_x[v], first);
+      }
     }
     for (int r = 0; r < kGroup; ++r) {
       const VF min = hn::Set(DF(), w[r].min[h][b]);
