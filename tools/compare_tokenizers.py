@@ -8,7 +8,8 @@
   compare_tokenizers.py --binary build/tests/tokenize_lines TOKENIZER_MODEL      by SentencePiece
   compare_tokenizers.py --as-qwen2 OUT.json TOKENIZER_JSON                       the same vocabulary, Qwen2's rules
   compare_tokenizers.py --as llama2 OUT.json TOKENIZER_MODEL                     a tokenizer.json with the rules of Llama-2,
-                                                                                 gemma, mistral (Metaspace) or phi3
+                                                                                 gemma, mistral (Metaspace) or phi3; of a
+                                                                                 unigram model: albert, t5 or llm-jp
   compare_tokenizers.py --as starcoder OUT.json TOKENIZER_JSON                   the same vocabulary, cut as by StarCoder,
                                                                                  deepseek-llm, deepseek-coder, deepseek-v3,
                                                                                  gpt-4o, tekken or bloom
@@ -16,9 +17,10 @@
 
 The strings mix control characters, emoji sequences, CJK, jamo, combining marks, digits of many scripts, runs of white
 space, contractions in odd case, special tokens, unassigned code points and, for the way back only, invalid bytes.
-Needs `pip install tokenizers sentencepiece`. Exit code 1 when anything differs.
+Needs `pip install tokenizers sentencepiece protobuf`. Exit code 1 when anything differs.
 """
 import argparse
+import base64
 import json
 import random
 import struct
@@ -28,6 +30,7 @@ import types
 import unicodedata
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import BertWordPieceTokenizer, Regex, Tokenizer, normalizers, pre_tokenizers
 
 SCALARS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
@@ -191,11 +194,17 @@ def compare(binary, path, count, seed):
     tokenizer, specials, wordpiece = load(path)
     strings = make_strings(seed, specials, wordpiece)
     texts = [strings.make(12) for _ in range(count)]
+    if path.endswith(".json") and tokenizer.normalizer:
+        spelled = lambda text: any(tokenizer.normalizer.normalize_str(text).count(word) > text.count(word) for word in specials)
+        kept = [text for text in texts if not spelled(text)]
+        if len(kept) < len(texts):
+            print(f"{path}: {len(texts) - len(kept)} strings left out, whose normal form spells a special token")
+        texts = kept
     expected = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
     special = not path.endswith(".model")  # SentencePiece takes control tokens in a text for text
     actual = run_lowkey(binary, path, [text.encode() for text in texts], special)
-    different = [i for i in range(count) if expected[i] != actual[i]]
-    print(f"{path}: {count} strings, {sum(map(len, expected))} ids, {len(different)} different")
+    different = [i for i in range(len(texts)) if expected[i] != actual[i]]
+    print(f"{path}: {len(texts)} strings, {sum(map(len, expected))} ids, {len(different)} different")
     for i in different[:5]:
         print(f"  {texts[i]!r}\n    expected {expected[i]}\n    actual   {actual[i]}")
     damaged = [strings.damage(text) for text in texts]
@@ -288,6 +297,33 @@ def write_as_sentencepiece(kind, path, out):
     json.dump(document, open(out, "w"))
 
 
+def write_as_unigram(kind, path, out):
+    """What Hugging Face's converters make of a tokenizer.model of the unigram kind."""
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(open(path, "rb").read())
+    charsmap = base64.b64encode(model.normalizer_spec.precompiled_charsmap).decode()
+    precompiled = [{"type": "Precompiled", "precompiled_charsmap": charsmap}] if charsmap else []
+    strip = [{"type": "Strip", "strip_left": False, "strip_right": True},
+             {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}]
+    mark = [{"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    normalizer, cutter = {
+        "albert": (precompiled + strip, metaspace),
+        "t5": (precompiled, {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}),
+        "llm-jp": (precompiled + mark, None)}[kind]
+    document = {
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": i, "content": piece.piece, "special": piece.type != 4, "normalized": False,
+                          "lstrip": False, "rstrip": False, "single_word": False}
+                         for i, piece in enumerate(model.pieces) if piece.type in (2, 3, 4)],
+        "normalizer": {"type": "Sequence", "normalizers": normalizer}, "pre_tokenizer": cutter, "post_processor": None,
+        "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        "model": {"type": "Unigram", "unk_id": model.trainer_spec.unk_id,
+                  "byte_fallback": model.trainer_spec.byte_fallback,
+                  "vocab": [[piece.piece, piece.score] for piece in model.pieces]}}
+    json.dump(document, open(out, "w"))
+
+
 def write_fixture(path, out, seed):
     tokenizer, specials, wordpiece = load(path)
     strings = make_strings(seed, specials, wordpiece)
@@ -312,7 +348,8 @@ def main():
     if args.as_qwen2:
         return write_as_qwen2(args.tokenizers[0], args.as_qwen2)
     if args.kind:
-        write = write_as_splits if args.kind[0] in SPLITS else write_as_sentencepiece
+        unigram = args.kind[0] in ("albert", "t5", "llm-jp")
+        write = write_as_splits if args.kind[0] in SPLITS else write_as_unigram if unigram else write_as_sentencepiece
         return write(args.kind[0], args.tokenizers[0], args.kind[1])
     if args.fixture:
         return write_fixture(args.tokenizers[0], args.fixture, args.seed)

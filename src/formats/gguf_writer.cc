@@ -109,6 +109,11 @@ void GgufWriter::set(const std::string& key, const std::vector<std::string>& val
   for (const std::string& value : values) append(impl_->pairs, value);
 }
 
+void GgufWriter::set(const std::string& key, const std::vector<int8_t>& values) {
+  impl_->open_array(key, GgufType::kInt8, values.size());
+  for (int8_t value : values) append(impl_->pairs, value);
+}
+
 void GgufWriter::set(const std::string& key, const std::vector<int32_t>& values) {
   impl_->open_array(key, GgufType::kInt32, values.size());
   for (int32_t value : values) append(impl_->pairs, value);

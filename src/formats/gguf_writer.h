@@ -26,6 +26,7 @@ class GgufWriter {
   void set(const std::string& key, const std::string& value);
   void set(const std::string& key, const char* value) { set(key, std::string(value)); }
   void set(const std::string& key, const std::vector<std::string>& values);
+  void set(const std::string& key, const std::vector<int8_t>& values);
   void set(const std::string& key, const std::vector<int32_t>& values);
   void set(const std::string& key, const std::vector<float>& values);
 

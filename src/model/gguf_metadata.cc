@@ -54,7 +54,7 @@ bool is_byte_token(std::string_view token) { return token.size() == 6 && token.s
 // [V]. Where merges say what joins, the earlier merge makes the piece of the higher score, as SentencePiece's trainer
 // has it.
 std::vector<float> scores(const TokenizerSpec& spec, size_t size) {
-  std::vector<float> scores = spec.sentencepiece->scores;
+  std::vector<float> scores(spec.sentencepiece->scores.begin(), spec.sentencepiece->scores.end());
   scores.resize(size);
   if (spec.merges.empty()) return scores;
   std::unordered_map<std::string, float> by_piece;
@@ -76,12 +76,17 @@ void set_sentencepiece(GgufWriter& writer, const TokenizerSpec& spec, std::vecto
     if ((*types)[id] == kNormal && spec.sentencepiece->byte_fallback && is_byte_token(spec.tokens[id]))
       (*types)[id] = kByte;
   if (const int32_t unknown = spec.sentencepiece->unknown; unknown >= 0) (*types)[unknown] = kUnknown;
-  writer.set("tokenizer.ggml.model", "llama");
+  writer.set("tokenizer.ggml.model", spec.sentencepiece->unigram ? "t5" : "llama");
   writer.set("tokenizer.ggml.pre", "default");
   writer.set("tokenizer.ggml.scores", scores(spec, types->size()));
   const bool space = spec.sentencepiece->prefix != SentencePieceRules::Prefix::kNever;
   writer.set("tokenizer.ggml.add_space_prefix", space);
   writer.set("tokenizer.ggml.add_eos_token", spec.add_eos);
+  if (!spec.sentencepiece->unigram) return;
+  const SentencePieceRules& rules = *spec.sentencepiece;
+  writer.set("tokenizer.ggml.remove_extra_whitespaces", rules.strip_spaces || rules.squeeze || rules.words);
+  if (rules.charsmap.empty()) return;
+  writer.set("tokenizer.ggml.precompiled_charsmap", std::vector<int8_t>(rules.charsmap.begin(), rules.charsmap.end()));
 }
 
 void set_id(GgufWriter& writer, const std::string& key, int32_t id) {

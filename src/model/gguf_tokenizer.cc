@@ -15,7 +15,7 @@ TokenizerSpec tokenizer_spec(const Gguf& gguf) {
   fields.source = gguf.path();
   fields.model = gguf.text("tokenizer.ggml.model", "");
   fields.pre = gguf.text("tokenizer.ggml.pre", "");
-  if (fields.model != "gpt2" && fields.model != "llama" && fields.model != "bert")
+  if (!is_known_tokenizer(fields.model))
     return make_gguf_spec(std::move(fields));  // which names the kind; others have other keys
   fields.tokens = texts("tokenizer.ggml.tokens");
   if (fields.model == "gpt2") fields.merges = texts("tokenizer.ggml.merges");
@@ -30,6 +30,9 @@ TokenizerSpec tokenizer_spec(const Gguf& gguf) {
   };
   fields.add_bos = flag("add_bos_token"), fields.add_eos = flag("add_eos_token");
   fields.add_space_prefix = flag("add_space_prefix");
+  fields.remove_extra_whitespaces = flag("remove_extra_whitespaces").value_or(false);
+  for (int64_t byte : gguf.integers("tokenizer.ggml.precompiled_charsmap"))
+    fields.precompiled_charsmap.push_back(static_cast<char>(byte));
   fields.name = gguf.text("general.name", "");
   fields.chat_template = gguf.text("tokenizer.chat_template", "");
   return make_gguf_spec(std::move(fields));

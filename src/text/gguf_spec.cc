@@ -13,7 +13,7 @@ namespace lowkey {
 namespace {
 
 // Values of token_type that change how a token is matched.
-constexpr int64_t kControl = 3, kUserDefined = 4, kLargestType = 6;
+constexpr int64_t kControl = 3, kUserDefined = 4, kByte = 6, kLargestType = 6;
 
 const NamedPretokenizer& find_pre(const GgufTokenizerFields& fields) {
   const std::string_view name = fields.pre.empty() ? "default" : std::string_view(fields.pre);
@@ -82,6 +82,23 @@ void make_sentencepiece(const GgufTokenizerFields& fields, TokenizerSpec* spec) 
   read_phi3(fields, spec);
 }
 
+// Files do not say whether there is byte fallback; llama.cpp adds eos where none is said.
+void make_unigram(GgufTokenizerFields& fields, TokenizerSpec* spec) {
+  SentencePieceRules rules;
+  rules.unigram = true;
+  rules.scores.assign(fields.scores.begin(), fields.scores.end());
+  rules.unknown = checked_id(fields, "unknown", fields.unknown == -1 ? 2 : fields.unknown);  // T5's, as llama.cpp
+  if (spec->eos == -1) spec->eos = checked_id(fields, "eos", 1);
+  rules.byte_fallback = std::count(fields.token_type.begin(), fields.token_type.end(), kByte) > 0;
+  const bool space = fields.add_space_prefix.value_or(true);
+  rules.prefix = space ? SentencePieceRules::Prefix::kAlways : SentencePieceRules::Prefix::kNever;
+  rules.strip_spaces = fields.remove_extra_whitespaces;
+  rules.charsmap = std::move(fields.precompiled_charsmap);
+  spec->sentencepiece = std::move(rules);
+  spec->add_bos = fields.add_bos.value_or(false);
+  spec->add_eos = fields.add_eos.value_or(spec->eos != -1);
+}
+
 // In these files pieces that begin a word have the mark of a space, where BERT marks those that do not.
 void make_wordpiece(const GgufTokenizerFields& fields, TokenizerSpec* spec) {
   WordPieceRules rules;
@@ -107,11 +124,14 @@ void make_wordpiece(const GgufTokenizerFields& fields, TokenizerSpec* spec) {
 
 }  // namespace
 
+bool is_known_tokenizer(std::string_view model) noexcept {
+  return model == "gpt2" || model == "llama" || model == "t5" || model == "bert";
+}
+
 TokenizerSpec make_gguf_spec(GgufTokenizerFields fields) {
-  const bool known = fields.model == "gpt2" || fields.model == "llama" || fields.model == "bert";
-  LK_REQUIRE(known, kUnsupported,
-             "[tokenizer] {}: tokenizer.ggml.model={}, must be gpt2 (byte-level BPE), llama (SentencePiece) or bert "
-             "(WordPiece)",
+  LK_REQUIRE(is_known_tokenizer(fields.model), kUnsupported,
+             "[tokenizer] {}: tokenizer.ggml.model={}, must be gpt2 (byte-level BPE), llama (SentencePiece), t5 (its "
+             "unigram kind) or bert (WordPiece)",
              fields.source, printable(fields.model));
   LK_REQUIRE(!fields.tokens.empty() && fields.tokens.size() < INT32_MAX, kCorruptFile,
              "[tokenizer] {}: {} values of tokenizer.ggml.tokens, must be 1 to 2^31 - 2", fields.source,
@@ -126,6 +146,7 @@ TokenizerSpec make_gguf_spec(GgufTokenizerFields fields) {
   spec.tokens = fields.tokens;
   if (fields.model == "gpt2") make_bytelevel(fields, &spec);
   if (fields.model == "llama") make_sentencepiece(fields, &spec);
+  if (fields.model == "t5") make_unigram(fields, &spec);
   if (fields.model == "bert") make_wordpiece(fields, &spec);
   spec.chat_template = std::move(fields.chat_template);
   spec.end_ids = find_end_ids(spec);

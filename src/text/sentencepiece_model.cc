@@ -16,7 +16,7 @@ using Field = ProtobufReader::Field;
 
 // SentencePiece's kinds of pieces.
 enum Kind : uint64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
-constexpr uint64_t kBpeModel = 2;
+constexpr uint64_t kUnigramModel = 1, kBpeModel = 2;
 
 // What the trainer and the normaliser say, with SentencePiece's defaults.
 struct Settings {
@@ -24,7 +24,7 @@ struct Settings {
   uint64_t unknown = 0, bos = 1, eos = 2;
   bool byte_fallback = false, space_after = false;
   bool space_before = true, strip_spaces = true, mark_spaces = true;
-  bool rewrites = false;
+  std::string_view charsmap;
 };
 
 void read_piece(std::string_view bytes, TokenizerSpec* spec) {
@@ -63,7 +63,7 @@ void read_trainer(std::string_view bytes, const std::string& source, Settings* s
 void read_normalizer(std::string_view bytes, const std::string& source, Settings* settings) {
   ProtobufReader reader(bytes, source);
   for (Field field; reader.next(&field);) {
-    if (field.number == 2) settings->rewrites = !field.bytes.empty();
+    if (field.number == 2) settings->charsmap = field.bytes;
     if (field.number == 3) settings->space_before = field.value != 0;
     if (field.number == 4) settings->strip_spaces = field.value != 0;
     if (field.number == 5) settings->mark_spaces = field.value != 0;
@@ -74,15 +74,17 @@ void apply(const Settings& s, TokenizerSpec* spec) {
   const auto require = [&](bool holds, std::string_view what) {
     LK_REQUIRE(holds, kUnsupported, "[tokenizer] {}: a SentencePiece model {}", spec->source, what);
   };
-  require(s.model_type == kBpeModel, fmt::format("of type {}, must be 2 (BPE)", s.model_type));
-  require(!s.rewrites, "that rewrites characters (precompiled_charsmap), must not");
+  require(s.model_type == kUnigramModel || s.model_type == kBpeModel,
+          fmt::format("of type {}, must be 1 (unigram) or 2 (BPE)", s.model_type));
   require(!s.space_after, "with spaces after words (treat_whitespace_as_suffix), must have them before");
   require(s.mark_spaces, "without escape_whitespaces, must have it");
   const auto id = [&](uint64_t value) { return value < spec->tokens.size() ? static_cast<int32_t>(value) : -1; };
   spec->bos = id(s.bos), spec->eos = id(s.eos);
   SentencePieceRules& rules = *spec->sentencepiece;
   rules.unknown = id(s.unknown);
+  rules.unigram = rules.narrow = s.model_type == kUnigramModel;
   rules.byte_fallback = s.byte_fallback;
+  rules.charsmap = s.charsmap;
   rules.late_as_written = true;
   rules.strip_spaces = s.strip_spaces;
   rules.prefix = s.space_before ? SentencePieceRules::Prefix::kAlways : SentencePieceRules::Prefix::kNever;

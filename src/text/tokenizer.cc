@@ -89,7 +89,7 @@ struct Tokenizer::Impl {
     std::string_view whole;            // the text given
     bool first = false;                // what is normalised now begins it
     const char* normalized = nullptr;  // where that begins once normalised
-    Bpe::Scratch scratch;
+    SentencePiece::Scratch scratch;
     std::vector<int32_t> ids;
   };
   using Step = void (Impl::*)(std::string_view, Encoding*) const;
@@ -253,7 +253,7 @@ void Tokenizer::Impl::encode_piece(std::string_view piece, Encoding* to) const {
   if (whole != whole_pieces.end()) {
     to->ids.push_back(whole->second);
   } else {
-    bpe.encode(piece, &to->scratch, &to->ids);
+    bpe.encode(piece, &to->scratch.bpe, &to->ids);
   }
 }
 

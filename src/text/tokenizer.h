@@ -1,7 +1,7 @@
 // Tokenizer: text <-> token ids. Byte-level BPE (with the pre-tokenizer of a model's family) and SentencePiece
-// (Llama-2, Mistral, Phi-3, Gemma), read from a Hugging Face tokenizer.json, from a tokenizer.model or from the
-// metadata of a GGUF file; WordPiece (BERT), read from tokenizer.json or vocab.txt. Immutable once made, so threads may
-// share it.
+// (Llama-2, Mistral, Phi-3, Gemma; unigram vocabularies too), read from a Hugging Face tokenizer.json, from a
+// tokenizer.model or from the metadata of a GGUF file; WordPiece (BERT), read from tokenizer.json or vocab.txt.
+// Immutable once made, so threads may share it.
 #pragma once
 
 #include <cstdint>
@@ -27,17 +27,25 @@ struct WordPieceRules {
   int64_t most_symbols = 100;  // a longer word is unknown
 };
 
-// What makes a SentencePiece tokenizer: a vocabulary with "▁" for the space, whose pieces are joined from symbols.
+// What makes a SentencePiece tokenizer: a vocabulary with "▁" for the space, whose pieces are joined from symbols (BPE)
+// or chosen together (unigram).
 struct SentencePieceRules {
   enum class Prefix : uint8_t { kNever, kFirst, kAlways };
-  std::vector<float> scores;        // [V] the piece of the highest score is joined first; empty: spec.merges says
+  std::vector<double> scores;       // [V] the piece of the highest score is joined first; empty: spec.merges says
+  bool unigram = false;             // the pieces whose scores have the highest sum are taken instead
+  bool narrow = false;              // unigram: sums are rounded to f32
   bool byte_fallback = true;        // what no piece has is spelled in tokens "<0x00>" to "<0xFF>"
   int32_t unknown = -1;             // without byte_fallback: stands for a run of what no piece has
   Prefix prefix = Prefix::kAlways;  // a space goes before: no text; the whole; also what follows a token matched whole
   bool late = false;             // spaces are marked after the late tokens are matched; then none goes before a space
   bool split = false;            // nothing joins over a space
   bool late_as_written = false;  // late tokens are looked for as they are, not as normalising would make them
+  std::string charsmap;          // precompiled_charsmap: how characters are rewritten first; empty: they are not
+  bool graphemes = false;        // as Hugging Face goes by it (text/charsmap.h)
   bool strip_spaces = false;     // none at the ends, one for many between words
+  bool strip_right = false;      // no white space at the end
+  bool squeeze = false;          // one space for many
+  bool words = false;            // late: white space of any kind only parts words, each of which gets a space before it
 };
 
 // All that defines a tokenizer, whatever file it came from: byte-level BPE; with `wordpiece` or `sentencepiece` one of

@@ -78,10 +78,28 @@ void read_merges(const JsonField& model, TokenizerSpec* spec) {
   }
 }
 
+// A vocabulary with scores: [["<unk>", 0.0], ["▁the", -3.2], ...], by id.
+void read_unigram(const JsonField& model, Vocabulary* table, TokenizerSpec* spec) {
+  const JsonField vocabulary = model["vocab"];
+  spec->sentencepiece.emplace().unigram = true;
+  table->grow(vocabulary.array().size());
+  for (size_t i = 0; i < vocabulary.size(); ++i) {
+    const nlohmann::json& entry = vocabulary.array()[i];
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
+      vocabulary[i].corrupt("must be [\"piece\", score]");
+    table->place(i, entry[0].get_ref<const std::string&>(), "model.vocab", false);
+    spec->sentencepiece->scores.push_back(entry[1].get<double>());
+  }
+  const int64_t unknown = model["unk_id"].integer(-1);
+  if (unknown < -1 || unknown >= std::ssize(spec->tokens)) model["unk_id"].corrupt("must be an id of the vocabulary");
+  spec->sentencepiece->unknown = static_cast<int32_t>(unknown);
+}
+
 // Returns whether it is WordPiece.
 bool read_model(const JsonField& model, Vocabulary* table, TokenizerSpec* spec) {
   const std::string type = model["type"].text("BPE");
-  if (type != "BPE" && type != "WordPiece") model["type"].unsupported("only BPE and WordPiece are supported");
+  if (type == "Unigram") return read_unigram(model, table, spec), false;
+  if (type != "BPE" && type != "WordPiece") model["type"].unsupported("only BPE, Unigram and WordPiece are supported");
   const nlohmann::json& vocabulary = model["vocab"].object();
   table->grow(vocabulary.size());
   for (const auto& [token, id] : vocabulary.items()) table->place(id, token, "model.vocab", false);
@@ -216,6 +234,7 @@ TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view confi
   Vocabulary table(&spec);
   const bool wordpiece = read_model(root["model"], &table, &spec);
   read_added_tokens(root["added_tokens"], &table, &spec);
+  if (spec.sentencepiece) spec.sentencepiece->scores.resize(spec.tokens.size());  // added ones are never pieces
   if (wordpiece) {
     read_wordpiece(root, &spec);
   } else {

@@ -93,8 +93,14 @@ TEST(TokenizerJson, EachFaultHasOneClearLine) {
   const BadCase cases[] = {
       {"no model", [](json& d) { d.erase("model"); }, "model.vocab=(missing), must be an object"},
       {"array", [](json& d) { d = json::array(); }, "the document=array, must be an object"},
-      {"model type", [](json& d) { d["model"]["type"] = "Unigram"; }, "model.type=\"Unigram\", only BPE"},
-      {"byte fallback", [](json& d) { d["model"]["byte_fallback"] = true; }, "normalizer=null, must replace"},
+      {"model type", [](json& d) { d["model"]["type"] = "WordLevel"; }, "model.type=\"WordLevel\", only BPE"},
+      {"unigram", [](json& d) { d["model"]["type"] = "Unigram"; }, "model.vocab=object, must be an array"},
+      {"piece", [](json& d) { d["model"] = {{"type", "Unigram"}, {"vocab", {{"a", 0}, {"b"}}}}; },
+       "model.vocab[1]=array, must be [\"piece\", score]"},
+      {"unknown", [](json& d) { d["model"] = json::parse(R"({"type": "Unigram", "unk_id": 2, "vocab": [["a", 0]]})"); },
+       "model.unk_id=2, must be an id of the vocabulary"},
+      {"byte fallback", [](json& d) { d["model"]["byte_fallback"] = true; },
+       "pre_tokenizer.pretokenizers=array, only [WhitespaceSplit, Metaspace] is supported"},
       {"suffix", [](json& d) { d["model"]["end_of_word_suffix"] = "</w>"; }, "model.end_of_word_suffix=\"</w>\", only"},
       {"text id", [](json& d) { d["model"]["vocab"]["q"] = "5"; }, "model.vocab id of \"q\"=\"5\", must be a whole"},
       {"half id", [](json& d) { d["model"]["vocab"]["q"] = 1.5; }, "model.vocab id of \"q\"=1.5, must be a whole"},
@@ -186,10 +192,11 @@ TEST(GgufSpec, ReadsTheFields) {
 
 TEST(GgufSpec, RefusesOtherKindsAndBadValues) {
   GgufTokenizerFields fields = tiny_fields();
-  fields.model = "t5";
-  EXPECT_EQ(gguf_refusal(fields),
-            "[tokenizer] t.gguf: tokenizer.ggml.model=t5, must be gpt2 (byte-level BPE), llama (SentencePiece) or bert "
-            "(WordPiece)");
+  fields.model = "rwkv";
+  EXPECT_EQ(
+      gguf_refusal(fields),
+      "[tokenizer] t.gguf: tokenizer.ggml.model=rwkv, must be gpt2 (byte-level BPE), llama (SentencePiece), t5 (its "
+      "unigram kind) or bert (WordPiece)");
   fields = tiny_fields();
   fields.pre = "spoken";
   EXPECT_EQ(gguf_refusal(fields).substr(0, 72),
