@@ -67,7 +67,7 @@ class Problem {
   }
   // What the arithmetic may be off by at (t, n), from its unit roundoffs: f32 products and sums, those of scales
   // and of mins apart from each other; for quantised weights, x rounded to 1 / 16383 of its block's peak (kQ8_0) or
-  // to 1 / 127 of that rounded up to the next of 63 shares of the peak of 256; on AMX, both factors rounded to bf16.
+  // to 1 / 127 of its reach, rounded up to the next of 63 shares of that of 256; on AMX, both factors rounded to bf16.
   double bound(int64_t t, int64_t n, std::vector<float>& row) {
     ref::dequantize_row(w.dtype, w.row(n), row.data(), case_.depth);
     const float* x = x_.data() + t * case_.depth;
@@ -80,12 +80,12 @@ class Problem {
         peak_x = std::max(peak_x, std::fabs(double{x[k]})), sum_x += std::fabs(x[k]);
         peak_w = std::max(peak_w, std::fabs(double{row[k]})), sum_w += std::fabs(row[k]);
       }
-      double peak_group = 0;
+      double reach_group = 0;
       const int64_t group = b / kSuperBlock * kSuperBlock;
-      for (int64_t k = group; k < std::min(group + kSuperBlock, case_.depth); ++k)
-        peak_group = std::max(peak_group, std::fabs(double{x[k]}));
+      for (int64_t k = group; !exact && k < std::min(group + kSuperBlock, case_.depth); k += kQuantBlock)
+        reach_group = std::max(reach_group, reach(x + k));
       of_x += 0.5 * peak_x * sum_w;
-      of_share += 0.5 * std::min(peak_group, peak_x + peak_group / kShareMax) * sum_w;
+      if (!exact) of_share += 0.5 * std::min(reach_group, reach(x + b) + reach_group / kShareMax) * sum_w;
       parts += 2 * peak_w * sum_x;  // scale * code and min: together at most what the block spans
     }
     double bound = (8 + std::sqrt(static_cast<double>(case_.depth))) * 0x1p-24 * (products + (exact ? 0 : parts));
@@ -98,6 +98,16 @@ class Problem {
   View w;
 
  private:
+  // Of a block of x in 8 bits: its peak, or what keeps the sums of its halves within kHalfMax, rounded by 16 / 2.
+  static double reach(const float* x) {
+    double peak = 0, sums[2] = {};
+    for (int k = 0; k < kQuantBlock; ++k) {
+      const double size = std::fabs(double{x[k]});
+      peak = std::max(peak, size), sums[k / 16] += size;
+    }
+    return std::max(peak, std::max(sums[0], sums[1]) * kByteMax / (kHalfMax - 8));
+  }
+
   MatmulCase case_;
   std::mt19937 random_;
   std::vector<float> x_, out_;
@@ -166,22 +176,26 @@ TEST(Matmul, SumsHoldTheExtremes) {
                             {DType::kQ4_K, 4, 12, {0, 2}},   {DType::kQ5_K, 4, 12, {0, 2}},
                             {DType::kQ6_K, 192, 16, {208}}};
   const Context context(1);
-  const MatmulCase one{1, kSuperBlock, 1};
+  const MatmulCase cases[] = {{1, kSuperBlock, 1}, {16, kSuperBlock, 1}};  // GEMV and GEMM
   std::vector<float> row(kSuperBlock);
   for (const Layout& layout : layouts) {
-    Problem problem(layout.type, one);
-    auto* bytes = static_cast<uint8_t*>(problem.w.data);
-    const auto step = static_cast<size_t>(block_bytes(layout.type));
-    for (int scale : {0x7f, 0x80, 0xff, 0x0f}) {
-      std::memset(bytes, 0xff, static_cast<size_t>(row_bytes(layout.type, kSuperBlock)));
-      for (size_t at = 0; at < static_cast<size_t>(row_bytes(layout.type, kSuperBlock)); at += step) {
-        std::memset(bytes + at + layout.scales, scale, layout.count);
-        for (size_t half : layout.halves) std::memcpy(bytes + at + half, "\x00\x3c", 2);  // 1
-      }
-      for (float x : {1.f, -1.f}) {
-        std::fill_n(problem.x().f32(), kSuperBlock, x);
-        const float expected = problem.run_reference()[0];
-        EXPECT_NEAR(problem.run(context)[0], expected, problem.bound(0, 0, row)) << name(layout.type) << ' ' << scale;
+    for (const MatmulCase& c : cases) {
+      Problem problem(layout.type, c);
+      auto* bytes = static_cast<uint8_t*>(problem.w.data);
+      const auto size = static_cast<size_t>(row_bytes(layout.type, kSuperBlock));
+      const auto step = static_cast<size_t>(block_bytes(layout.type));
+      for (const auto& [scale, code] : {std::pair{0x7f, 0xff}, {0x80, 0xff}, {0xff, 0xff}, {0x0f, 0xff}, {0x80, 0}}) {
+        std::memset(bytes, code, size);
+        for (size_t at = 0; at < size; at += step) {
+          std::memset(bytes + at + layout.scales, scale, layout.count);
+          for (size_t half : layout.halves) std::memcpy(bytes + at + half, "\x00\x3c", 2);  // 1
+        }
+        for (float x : {1.f, -1.f}) {
+          std::fill_n(problem.x().f32(), c.rows * kSuperBlock, x);
+          const float expected = problem.run_reference()[0];
+          EXPECT_NEAR(problem.run(context)[0], expected, problem.bound(0, 0, row))
+              << name(layout.type) << " T=" << c.rows << ' ' << scale << ' ' << code;
+        }
       }
     }
   }

@@ -6,10 +6,10 @@
 // multiply-add brings both to their scales: those are whole numbers of 16 bits, times a float of the row and chunk. So
 // a block becomes a float once, where it meets the scale of x.
 //
-// The int16 sums wrap, so only their last value must fit. Codes are taken about a centre c, that of their type: a lane
-// sums 16 products of |code - c| <= 16 and |x| <= 127, or, in two parts, twice 8 of |code - c| <= 32, at most 32512.
-// The sums start at -c * (sum of x), which is made once for all rows of w; so no code is ever changed. For types with a
-// min, less min * (sum of x) at the end of a chunk.
+// The int16 sums wrap, so only their last value must fit. Codes are taken about a centre c, that of their type: a half
+// is 16 products of |code - c| <= 16 and |x| <= 127, at most 32512, or of |code - c| <= 32 with the sum of |x| at most
+// kHalfMax. The sums start at -c * (sum of x), which is made once for all rows of w; so no code is ever changed. For
+// types with a min, less min * (sum of x) at the end of a chunk.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -41,11 +41,9 @@ constexpr int kGroup = 6;  // 6 x 2 sums, 2 vectors of x, weights and a product:
 constexpr int kChunk = kSuperBlock;
 constexpr int kLine = 16;  // words of 32 bits
 
-// A block of x in words of 32 bits, [kBlockWords, kPanel]: 8 runs of four columns; minus the sums of all runs, and of
-// the first four, as the lanes of the products have them; and floats, its scale, its sum as quantised and that of its
-// first half.
-constexpr int kRuns = kQuantBlock / 4, kLaneSums = kRuns, kScale = kRuns + 2, kSums = kRuns + 3,
-              kBlockWords = kRuns + 5;
+// A block of x in words of 32 bits, [kBlockWords, kPanel]: 8 runs of four columns; minus the sum of the runs, as the
+// lanes of the products have it; and floats, its scale, its sum as quantised and that of its first half.
+constexpr int kRuns = kQuantBlock / 4, kLaneSum = kRuns, kScale = kRuns + 1, kSums = kRuns + 2, kBlockWords = kRuns + 4;
 
 // A row's chunk as multiplied: x = unit * scale * (code - offset), less the min where the type has one; of halves 0
 // and 1 of each block.
@@ -61,12 +59,6 @@ template <class Q>
 constexpr int kMinsOf = Q::kOffset != 0 ? 0 : 1;
 template <>
 constexpr int kMinsOf<codes::Q2K> = 2;
-
-// The parts that a block's products are summed in.
-template <class Q>
-constexpr int kPartsOf = 1;
-template <>
-constexpr int kPartsOf<codes::Q6K> = 2;
 
 // What codes are taken about. Types with an offset need no min then; those of 5 bits with a min do not fit otherwise.
 template <class Q>
@@ -87,16 +79,15 @@ HWY_INLINE codes::VU8 interleaved(codes::VU8 block) {
       codes::DU8(), hn::Combine(d, hn::InterleaveUpper(half, first, others), hn::InterleaveLower(half, first, others)));
 }
 
-// Minus the sums of all words and of the first four: as int16 pairs, of bytes k % 4 < 2 and of the others.
-HWY_INLINE void lane_sums(codes::VU8 q, uint32_t (&out)[2]) {
+// Minus the sum of all words, as int16 pairs: of bytes k % 4 < 2 and of the others.
+HWY_INLINE uint32_t lane_sum(codes::VU8 q) {
   const codes::D32 d;
-  const hn::RebindToUnsigned<codes::D32> du;
   const codes::D16 d16;
   const codes::V16 pairs{_mm256_maddubs_epi16(hn::Set(codes::DU8(), 1).raw, q.raw)};
   const auto twice = hn::Add(pairs, hn::BitCast(d16, hn::Shuffle1032(hn::BitCast(d, pairs))));
-  const auto four = hn::Neg(hn::Add(twice, hn::BitCast(d16, hn::Shuffle2301(hn::BitCast(d, twice)))));
-  const auto all = hn::Add(four, hn::ConcatLowerUpper(d16, four, four));
-  out[0] = hn::GetLane(hn::BitCast(du, all)), out[1] = hn::GetLane(hn::BitCast(du, four));
+  const auto four = hn::Add(twice, hn::BitCast(d16, hn::Shuffle2301(hn::BitCast(d, twice))));
+  const auto all = hn::Neg(hn::Add(four, hn::ConcatLowerUpper(d16, four, four)));
+  return hn::GetLane(hn::BitCast(hn::RebindToUnsigned<codes::D32>(), all));
 }
 
 void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* panel, float*) noexcept {
@@ -105,12 +96,10 @@ void pack(const float* x, int64_t depth, int64_t padded_depth, int t, void* pane
   auto* out = static_cast<std::byte*>(panel) + t * sizeof(uint32_t);
   for (int64_t b = 0; b < padded_depth / kQuantBlock; ++b) {
     alignas(32) uint32_t words[kBlockWords];
-    uint32_t sums[2];
     const auto* q = reinterpret_cast<const uint8_t*>(group.q) + b * kQuantBlock;
     const codes::VU8 runs = interleaved(hn::Load(codes::DU8(), q));
     hn::Store(runs, codes::DU8(), reinterpret_cast<uint8_t*>(words));
-    lane_sums(runs, sums);
-    std::memcpy(words + kLaneSums, sums, sizeof sums);
+    words[kLaneSum] = lane_sum(runs);
     words[kScale] = std::bit_cast<uint32_t>(group.scale[b]);
     words[kSums] = std::bit_cast<uint32_t>(group.total[b]);
     words[kSums + 1] = std::bit_cast<uint32_t>(group.scale[b] * static_cast<float>(group.sum[0][b]));
@@ -208,25 +197,19 @@ HWY_INLINE V32 broadcast(const void* p) {
   return hn::Set(D32(), word);
 }
 
-// Products of a part of block b, [kGroup][kVectors] int16 pairs; w: a group of rows, x: the block.
-template <int kParts, int kCentre>
-HWY_INLINE void add_runs(const Row* w, const uint32_t* x, int64_t b, int part, V16 (&dots)[kGroup][kVectors]) {
-  constexpr int kPartRuns = kRuns / kParts;
+// Products of block b, int16 pairs of its halves; w: a group of rows, x: the block.
+template <int kCentre>
+HWY_INLINE void multiply_block(const Row* w, const uint32_t* x, int64_t b, V16 (&dots)[kGroup][kVectors]) {
   for (int v = 0; v < kVectors; ++v) {
     V16 start = hn::Zero(D16());
     if constexpr (kCentre != 0) {
-      const uint32_t* sums = x + kLaneSums * kPanel + v * kLanesF;
-      start = hn::BitCast(D16(), load_words(sums));
-      if constexpr (kParts == 2) {
-        const V16 first = hn::BitCast(D16(), load_words(sums + kPanel));
-        start = part == 0 ? first : hn::Sub(start, first);
-      }
+      start = hn::BitCast(D16(), load_words(x + kLaneSum * kPanel + v * kLanesF));
       start = hn::ShiftLeft<std::countr_zero(static_cast<unsigned>(kCentre))>(start);
     }
     for (auto& row : dots) row[v] = start;
   }
   HWY_UNROLL(8)
-  for (int i = part * kPartRuns; i < (part + 1) * kPartRuns; ++i) {
+  for (int i = 0; i < kRuns; ++i) {
     const V32 x0 = load_words(x + i * kPanel), x1 = load_words(x + i * kPanel + kLanesF);
     for (int r = 0; r < kGroup; ++r) {
       const V32 code = broadcast(w[r].code + b * kQuantBlock + 4 * i);
@@ -240,26 +223,17 @@ HWY_INLINE void add_runs(const Row* w, const uint32_t* x, int64_t b, int part, V
 }
 
 // Adds block b to sums in units of the rows.
-template <int kParts, int kCentre>
+template <int kCentre>
 HWY_INLINE void add_block(const Row* w, const uint32_t* x, int64_t b, float (*sums)[kPanel]) {
   V16 dots[kGroup][kVectors];
-  V32 earlier[kGroup][kVectors];
-  if constexpr (kParts == 2) {
-    add_runs<kParts, kCentre>(w, x, b, 0, dots);
-    for (int r = 0; r < kGroup; ++r) {
-      const V16 scale = hn::BitCast(D16(), broadcast(w[r].scale[b]));
-      for (int v = 0; v < kVectors; ++v) earlier[r][v] = pair_sums(dots[r][v], scale);
-    }
-  }
-  add_runs<kParts, kCentre>(w, x, b, kParts - 1, dots);
+  multiply_block<kCentre>(w, x, b, dots);
   for (int r = 0; r < kGroup; ++r) {
     const V16 scale = hn::BitCast(D16(), broadcast(w[r].scale[b]));
     for (int v = 0; v < kVectors; ++v) {
-      V32 whole = pair_sums(dots[r][v], scale);
-      if constexpr (kParts == 2) whole = hn::Add(whole, earlier[r][v]);
       float* sum = sums[r] + v * kLanesF;
       const VF of_x = load_floats(x + kScale * kPanel + v * kLanesF);
-      hn::Store(hn::MulAdd(hn::ConvertTo(DF(), whole), of_x, hn::Load(DF(), sum)), DF(), sum);
+      const VF block = hn::ConvertTo(DF(), pair_sums(dots[r][v], scale));
+      hn::Store(hn::MulAdd(block, of_x, hn::Load(DF(), sum)), DF(), sum);
     }
   }
   keep_in_memory();
@@ -317,8 +291,7 @@ void multiply_groups(const GemmPanel& a) {
     alignas(64) float sums[kGroup][kPanel] = {};
     prefetch_sums(a.sums + n * a.sums_stride, a.sums_stride);
     prefetch_group(x + blocks * kBlockWords * kPanel, n);
-    for (int64_t b = 0; b < blocks; ++b)
-      add_block<kPartsOf<Q>, kCentreOf<Q> >(w, x + b * kBlockWords * kPanel, b, sums);
+    for (int64_t b = 0; b < blocks; ++b) add_block<kCentreOf<Q> >(w, x + b * kBlockWords * kPanel, b, sums);
     add_sums<kMinsOf<Q> >(w, x, blocks, sums, a.sums + n * a.sums_stride, a.sums_stride);
   }
 }
