@@ -98,7 +98,7 @@ void bench_depth(const Context& context, const Model& model, const std::vector<O
 void run_model_bench(ModelBenchOptions& o, const char* what) {
   const auto context = make_context(o.common);
   o.bench.kv_type = parse_kv_type(o.common.kv_type);
-  const auto model = open_model(o.common.model);
+  const auto model = open_model(o.common);
   nlohmann::json results = nlohmann::json::array();
   DramProbe probe(*context);
   const std::vector<OpenedMethod> opened = open_methods(*context, *model, o);

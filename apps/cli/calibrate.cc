@@ -63,7 +63,7 @@ void run(Options& o) {
   NewFile(o.out, "calibrate");  // a place that cannot be written to is refused now, not after the work
   const auto start = std::chrono::steady_clock::now();
   const auto context = make_context(o.common);
-  const auto model = open_model(o.common.model);
+  const auto model = open_model(o.common);
   Progress reading("reading", "tokens"), fitting("fitting", "layers");
   const CalibrateProgress progress = [&](const std::string& stage, int64_t done, int64_t total) {
     LK_REQUIRE(!interrupted(), kInvalidArgument, "interrupted; {} was not written", o.out);

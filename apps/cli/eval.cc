@@ -155,7 +155,7 @@ void run(EvalOptions& o) {
   put_dense_first(o.attention);
   parse_protocol(o.protocol);
   const auto context = make_context(o.common);
-  const auto model = open_model(o.common.model);
+  const auto model = open_model(o.common);
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   if (std::any_of(o.attention.begin(), o.attention.end(),
                   [](const std::string& spec) { return needs_calibration(parse_attention_spec(spec)); }))

@@ -107,7 +107,7 @@ void run(const InspectOptions& o) {
   if (o.model.ends_with(".safetensors") && !std::filesystem::is_directory(o.model, ignored))
     return inspect_calibration(o);
   if (is_encoder(o.model)) return inspect_encoder(o.model, o.json, o.tensors);
-  const auto model = open_model(o.model);
+  const auto model = lowkey::open_model(o.model);
   const Tokenizer tokenizer = load_tokenizer(o.model);
   const Checkpoint checkpoint = Checkpoint::open(o.model);
   nlohmann::json facts = summary(checkpoint, *model, tokenizer);

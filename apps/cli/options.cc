@@ -14,6 +14,12 @@ namespace lowkey::cli {
 
 void add_model(CLI::App& app, CommonOptions& options) {
   app.add_option("MODEL", options.model, "a .gguf file or a Hugging Face folder")->required();
+  app.add_flag("--preload", options.preload,
+               "read all weights into memory of their own before the first token: later there, faster then");
+}
+
+std::unique_ptr<Model> open_model(const CommonOptions& options) {
+  return lowkey::open_model(options.model, options.preload ? FilePlace::kMemory : FilePlace::kMapped);
 }
 
 void add_execution(CLI::App& app, CommonOptions& options) {

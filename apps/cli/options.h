@@ -20,9 +20,11 @@ struct CommonOptions {
   std::string isa;  // "": the best there is
   int threads = 0;  // 0: all
   bool json = false;
+  bool preload = false;
 };
 
-void add_model(CLI::App&, CommonOptions&);
+void add_model(CLI::App&, CommonOptions&);  // MODEL, --preload
+std::unique_ptr<Model> open_model(const CommonOptions&);
 void add_execution(CLI::App&, CommonOptions&);    // --threads, --isa, --json
 void add_attention(CLI::App&, CommonOptions&);    // --attention, --calibration, --kv-type
 void add_calibration(CLI::App&, CommonOptions&);  // --calibration

@@ -175,7 +175,7 @@ void run(RunOptions& o, const CLI::App& verb) {
   const auto context = make_context(o.common);
   o.engine.kv_type = parse_kv_type(o.common.kv_type);
   parse_attention_spec(o.common.attention);  // a slip is told before a model is opened
-  const auto model = open_model(o.common.model);
+  const auto model = open_model(o.common);
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   if (o.interactive) return interact(o, verb, *context, *model, tokenizer);
   o.request.prompt = prompt_ids(o, tokenizer);

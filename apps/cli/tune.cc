@@ -132,7 +132,7 @@ void run(Options& o) {
   o.tune.windows.kv_type = parse_kv_type(o.common.kv_type);
   const auto start = std::chrono::steady_clock::now();
   const auto context = make_context(o.common);
-  const auto model = open_model(o.common.model);
+  const auto model = open_model(o.common);
   const auto calibration = open_calibration(given, o.common.model, *model);
   LK_REQUIRE(
       calibration != nullptr, kInvalidArgument,

@@ -14,8 +14,8 @@ std::string_view kind_of(const GgufValue& value) {
 
 }  // namespace
 
-Gguf Gguf::open(const std::filesystem::path& path) {
-  MappedFile file(path);
+Gguf Gguf::open(const std::filesystem::path& path, FilePlace place) {
+  MappedFile file(path, place);
   Gguf gguf = parse(file.bytes(), file.path());
   gguf.file_ = std::move(file);
   return gguf;

@@ -35,7 +35,7 @@ struct GgufTensor {
 class Gguf {
  public:
   // Throws kNotFound, kCorruptFile, kUnsupported (a tensor type or version unknown here).
-  static Gguf open(const std::filesystem::path&);
+  static Gguf open(const std::filesystem::path&, FilePlace = FilePlace::kMapped);
   // The same for bytes in memory, which must outlive the Gguf; `name` stands for the file in errors.
   static Gguf parse(std::span<const std::byte> bytes, const std::string& name);
 

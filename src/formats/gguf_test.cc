@@ -64,6 +64,20 @@ TEST(Gguf, WhatIsWrittenIsRead) {
   EXPECT_NO_THROW(file.check_unchanged());
 }
 
+TEST(Gguf, IsTheSameReadIntoMemoryAndThenNeedsNoFile) {
+  const TestFolder folder;
+  write_small(folder / "small.gguf");
+  const Gguf file = Gguf::open(folder / "small.gguf", FilePlace::kMemory);
+  std::filesystem::resize_file(folder / "small.gguf", 100);
+  EXPECT_NO_THROW(file.check_unchanged());
+  ASSERT_EQ(file.tensors().size(), 3u);
+  for (const GgufTensor& tensor : file.tensors()) {
+    const auto expected = counting_bytes(static_cast<size_t>(tensor.view.bytes()));
+    EXPECT_EQ(std::memcmp(tensor.view.data, expected.data(), expected.size()), 0) << tensor.name;
+  }
+  EXPECT_THROW(Gguf::open(folder / "absent.gguf", FilePlace::kMemory), Error);
+}
+
 TEST(Gguf, LookUpsRefuseAnotherType) {
   const TestFolder folder;
   write_small(folder / "small.gguf");

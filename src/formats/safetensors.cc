@@ -34,19 +34,19 @@ bool lies_in(const fs::path& file, const fs::path& folder) {
 
 }  // namespace
 
-Safetensors Safetensors::open(const fs::path& path) {
+Safetensors Safetensors::open(const fs::path& path, FilePlace place) {
   Safetensors result;
   result.path_ = path.string();
   std::error_code failed;
   if (!fs::is_directory(path, failed)) {
-    result.add_file(path);
+    result.add_file(path, place);
   } else if (is_there(path / "model.safetensors")) {
-    result.add_file(path / "model.safetensors");
+    result.add_file(path / "model.safetensors", place);
   } else {
     const fs::path index = path / "model.safetensors.index.json";
     LK_REQUIRE(is_there(index), kNotFound, "{}: has neither model.safetensors nor model.safetensors.index.json",
                place_of(path));
-    result.add_shards(index);
+    result.add_shards(index, place);
   }
   result.widen_f8_tensors();
   return result;
@@ -60,12 +60,12 @@ Safetensors Safetensors::parse(std::span<const std::byte> bytes, const std::stri
   return result;
 }
 
-void Safetensors::add_file(const fs::path& path) {
-  files_.emplace_back(path);
+void Safetensors::add_file(const fs::path& path, FilePlace place) {
+  files_.emplace_back(path, place);
   add_bytes(files_.back().bytes(), files_.back().path());
 }
 
-void Safetensors::add_shards(const fs::path& index) {
+void Safetensors::add_shards(const fs::path& index, FilePlace place) {
   const MappedFile file(index);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   const auto shard_of = parse_safetensors_index(text, file.path());
@@ -79,7 +79,7 @@ void Safetensors::add_shards(const fs::path& index) {
     LK_REQUIRE(lies_in(folder / shard, allowed), kCorruptFile,
                "{}: weight_map '{}' = '{}', a link that leads outside the folder", place_of(index), printable(tensor),
                printable(shard));
-    add_file(folder / shard);
+    add_file(folder / shard, place);
   }
   for (const auto& [tensor, shard] : shard_of)
     LK_REQUIRE(tensors_.contains(tensor) || left_out_.contains(tensor), kCorruptFile,

@@ -22,7 +22,7 @@ class Safetensors {
  public:
   // A .safetensors file, or a folder that holds model.safetensors or model.safetensors.index.json.
   // Throws kNotFound, kCorruptFile, kUnsupported.
-  static Safetensors open(const std::filesystem::path&);
+  static Safetensors open(const std::filesystem::path&, FilePlace = FilePlace::kMapped);
   // One file's bytes in memory, which must outlive the result; `name` stands for the file in errors.
   static Safetensors parse(std::span<const std::byte> bytes, const std::string& name);
 
@@ -37,8 +37,8 @@ class Safetensors {
 
  private:
   Safetensors() = default;
-  void add_file(const std::filesystem::path&);
-  void add_shards(const std::filesystem::path& index);
+  void add_file(const std::filesystem::path&, FilePlace);
+  void add_shards(const std::filesystem::path& index, FilePlace);
   void add_bytes(std::span<const std::byte> bytes, const std::string& name);
   void widen_f8_tensors();
 

@@ -47,17 +47,17 @@ void transpose(const View& from, std::byte* out) {
 
 }  // namespace
 
-Checkpoint Checkpoint::open(const std::filesystem::path& path) {
+Checkpoint Checkpoint::open(const std::filesystem::path& path, FilePlace place) {
   Checkpoint checkpoint;
   checkpoint.path_ = path.string();
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
     const auto config = path / "config.json";
     checkpoint.config_ = parse_config(read_text(config, kMaxConfigBytes), config.string());
-    checkpoint.safetensors_ = Safetensors::open(path);
+    checkpoint.safetensors_ = Safetensors::open(path, place);
     checkpoint.copy_changed();
   } else {
-    checkpoint.gguf_ = Gguf::open(path);
+    checkpoint.gguf_ = Gguf::open(path, place);
     checkpoint.config_ = read_config(*checkpoint.gguf_);
     checkpoint.read_divisors();
   }

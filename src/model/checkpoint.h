@@ -20,7 +20,7 @@ namespace lowkey {
 class Checkpoint {
  public:
   // Throws kNotFound, kCorruptFile, kUnsupported.
-  static Checkpoint open(const std::filesystem::path&);
+  static Checkpoint open(const std::filesystem::path&, FilePlace = FilePlace::kMapped);
 
   const std::string& path() const noexcept { return path_; }
   const ModelConfig& config() const noexcept { return config_; }

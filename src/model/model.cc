@@ -8,10 +8,10 @@
 namespace lowkey {
 
 // Checkpoint refuses families that are not known, naming all that are.
-std::unique_ptr<Model> open_model(const std::filesystem::path& path) {
+std::unique_ptr<Model> open_model(const std::filesystem::path& path, FilePlace place) {
   LK_REQUIRE(!is_encoder(path), kUnsupported,
              "[model] {}: an encoder, which generates no text; run, inspect and tokenize take it", path.string());
-  return std::make_unique<Decoder>(Checkpoint::open(path));
+  return std::make_unique<Decoder>(Checkpoint::open(path, place));
 }
 
 KvShape kv_shape(const ModelShape& shape, const Method& method, DType dtype, int64_t max_tokens) {

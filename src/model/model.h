@@ -11,6 +11,7 @@
 
 #include "attention/method.h"
 #include "base/context.h"
+#include "formats/mapped_file.h"
 #include "kv/cache.h"
 
 namespace lowkey {
@@ -57,7 +58,7 @@ class Model {
 };
 
 // MODEL is a .gguf file or a Hugging Face folder. Throws kNotFound, kCorruptFile, kUnsupported.
-std::unique_ptr<Model> open_model(const std::filesystem::path&);
+std::unique_ptr<Model> open_model(const std::filesystem::path&, FilePlace = FilePlace::kMapped);
 
 // A cache for this model and method.
 KvShape kv_shape(const ModelShape&, const Method&, DType, int64_t max_tokens);
