@@ -41,7 +41,9 @@ def jobs():
         agreement = ["agreement", "--context", context, "--windows", windows]
         size = f"{context // 1024}k"
         yield f"once-{size}", agreement, [once(spec, context) for spec in factors]
-        yield f"loki-once-{size}", agreement, [LOKI] + [f"{LOKI}+{once(spec, context)}" for spec in (factors[1], FEWER[0])]
+        yield f"loki-once-{size}", agreement, [f"{LOKI}+{once(factors[1], context)}"]
+        many = ["agreement", "--context", context, "--windows", 196608 // context]
+        yield f"loki-many-{size}", many, [LOKI, f"{LOKI}+{once(FEWER[0], context)}", once(FEWER[0], context)]
         yield f"bits-once-{size}", agreement, [once(spec, context) for spec in FEWER]
         for spec in FEWER[:2]:
             yield f"bits-stream-{size}{'-half' if spec != FEWER[0] else ''}", agreement, [spec]

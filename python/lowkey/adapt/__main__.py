@@ -60,7 +60,7 @@ def train(options):
     else:
         ids = data.text_ids(options.text, tokenizer, model.config)
         windows = data.Windows(ids, tokenizer, options.length, options.codes)
-        task = TextTask(model, spec, windows, options.batch or 8, options.loss == "distil")
+        task = TextTask(model, spec, windows, options.batch or 8, options.loss == "distil", options.tail)
         steps = options.steps or (None if options.minutes else 500)
     _choose_parameters(model, options.lora)
     trainer = Trainer(

@@ -32,6 +32,7 @@ class LayerInputs:
     linear: tuple  # of encoders: what makes q, k and v [B, T, H D] of x
     causal: bool
     training: bool
+    lost: list | None  # of form=factor, in training, where asked for: the share that each shortening has lost
 
 
 def attend(spec, layer):
@@ -112,6 +113,8 @@ class Factor(Form):
             turn = self.basis.follow(measured, min(self.spec.directions(due - self.spec.sink, width), y.shape[2]))
             aside = min(self.spec.directions(width, width), y.shape[2])
             encoder = self.metric.times(self.basis.rows, self.metric.root, self.scales)
+        if self.layer.training and self.layer.lost is not None:
+            self.layer.lost.append(self._lost(y))
         z = packed(y @ encoder.mT, self.spec.bits, aside)
         if self.z is not None and turn is None:  # the directions stand: only the new rows are made
             self.z = torch.cat((self.z, z), 1)
@@ -119,6 +122,13 @@ class Factor(Form):
             return
         self.z = z if self.z is None else torch.cat((packed(self.z @ turn.mT, self.spec.bits, aside), z), 1)
         self.kv = self._made(self.z, self.spec.sink)
+
+    def _lost(self, y):
+        """The share of these rows that the directions do not have. They are the best there are, so their own change
+        counts for nothing in its gradient."""
+        measured = self.metric.times(y, self.metric.root, self.scales)
+        left = measured - (measured @ self.basis.rows.mT) @ self.basis.rows
+        return left.square().sum() / measured.detach().square().sum()
 
     def _made(self, z, first):
         decoder = self.metric.times(self.basis.rows, self.metric.inverse, 1 / self.scales)

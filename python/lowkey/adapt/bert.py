@@ -96,7 +96,7 @@ class Attention(nn.Module):
         layer = LayerInputs(
             x, heads(q, self.dim), *rebuilt(k, v, 0), plain=(k, v), rebuilt=rebuilt,
             metric=lambda kind: self.metric.get(kind, self.training), linear=(self.self.query, self.self.key,
-            self.self.value), causal=False, training=self.training,
+            self.self.value), causal=False, training=self.training, lost=None,
         )  # fmt: skip
         out = attend(spec, layer).transpose(1, 2).flatten(2)
         return self.output.LayerNorm(x + self.output.dense(out))

@@ -29,6 +29,16 @@ class Llama(nn.Module):
         weight = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
         return F.linear(hidden, weight.to(hidden.dtype))
 
+    def count_losses(self):
+        """From now on, in training: for lost()."""
+        for block in self.model.layers:
+            block.self_attn.lost = []
+
+    def lost(self):
+        """Of the last step, with its gradient: the share that the factors lost, the mean of layers and shortenings."""
+        shares = [share for block in self.model.layers for share in block.self_attn.lost]
+        return sum(shares) / len(shares) if shares else 0.0
+
     def adaptable(self):
         """The linear layers that LoRA may change, by name."""
         return {name: m for name, m in self.model.named_modules(prefix="model") if isinstance(m, Linear)}
@@ -82,6 +92,7 @@ class Attention(nn.Module):
         self.q_proj, self.o_proj = Linear(width, queries, bias=False), Linear(queries, width, bias=False)
         self.k_proj, self.v_proj = Linear(width, pairs, bias=False), Linear(width, pairs, bias=False)
         self.metric = MetricCache(self._weights)
+        self.lost = None  # or what each shortening has lost
 
     def forward(self, x, positions, spec):
         cos, sin = positions
@@ -93,10 +104,12 @@ class Attention(nn.Module):
         def rebuilt(k, v, first):
             return rotated(k, first), heads(v, self.dim)
 
+        self.lost = None if self.lost is None else []
         k, v = self.k_proj(x), self.v_proj(x)
         layer = LayerInputs(
             x, rotated(self.q_proj(x), 0), *rebuilt(k, v, 0), plain=(k, v), rebuilt=rebuilt,
             metric=lambda kind: self.metric.get(kind, self.training), linear=(), causal=True, training=self.training,
+            lost=self.lost,
         )  # fmt: skip
         return self.o_proj(attend(spec, layer).transpose(1, 2).flatten(2))
 

@@ -70,6 +70,8 @@ def parse_options(arguments=None):
     add.add_argument("--attention-after", metavar="SPEC", help="what config.json says, if not the --attention trained")
     add.add_argument("--labels", help="names of classes, separated by commas, in the order of their sorted labels")
     add.add_argument("--loss", choices=("distil", "text"), default="distil", help="text models: towards what")
+    add.add_argument("--tail", type=_share, default=0.0, help="form=factor: weight in the loss of the share of keys "
+                     "and values that its directions lose; 0.1 did well (default 0)")
     add.add_argument("--codes", type=_share, default=0.16, help="share of windows with hidden codes (default 0.16)")
     add.add_argument("--lora", type=_whole, default=32, help="rank of what is learned; 0: all weights (default 32)")
     add.add_argument("--steps", type=_count, help="default: 500, or 3 epochs of sentences")

@@ -15,22 +15,26 @@ ROWS_AT_ONCE = 8192  # of logits
 
 
 class TextTask:
-    """Next tokens of a text: towards what the dense model would say (distil), or the text itself."""
+    """Next tokens of a text: towards what the dense model would say (distil), or the text itself. tail: the weight of
+    what factors lose, beside it."""
 
-    def __init__(self, model, spec, windows, batch, distil):
-        self.model, self.spec, self.windows, self.count = model, spec, windows, batch
+    def __init__(self, model, spec, windows, batch, distil, tail=0.0):
+        self.model, self.spec, self.windows, self.count, self.tail = model, spec, windows, batch, tail
         self.teacher = copy.deepcopy(model).requires_grad_(False) if distil else None
+        if tail:
+            model.count_losses()
 
     def batch(self, seed, step):
         return self.windows.batch(self.count, seed * 1_000_003 + step)
 
     def loss(self, ids):
         hidden = self.model(ids[:, :-1], self.spec).flatten(0, 1)
+        lost = self.tail * self.model.lost() if self.tail else 0
         if self.teacher is None:
-            return self._in_parts(_cross_entropy, hidden, ids[:, 1:].flatten())
+            return lost + self._in_parts(_cross_entropy, hidden, ids[:, 1:].flatten())
         with torch.no_grad():
             wanted = self.teacher(ids[:, :-1]).flatten(0, 1)
-        return self._in_parts(self._divergence, hidden, wanted)
+        return lost + self._in_parts(self._divergence, hidden, wanted)
 
     def _in_parts(self, part, hidden, wanted):
         """The mean over rows, whose logits never are in memory all at once."""
