@@ -136,8 +136,9 @@ HWY_INLINE void add_blocks(const uint8_t* w, const ByteGroup* x, int64_t stride,
   }
 }
 
-// Bytes ahead of the reader that are asked for, as in gemv.cc.
-constexpr int64_t kPrefetchBytes = 8192;
+// Bytes ahead of the reader that are asked for, as in gemv.cc. With 2 threads of a Xeon 4096 give 21.3 GB/s of kQ4_K
+// and 20.4 of kQ4_0, 8192 19.6 and 19.4, and 2048 18.9 and 19.0.
+constexpr int64_t kPrefetchBytes = HWY_TARGET <= HWY_AVX3 ? 4096 : 8192;
 
 template <class Q, int kT>
 void dot_row(const uint8_t* w, const Activations& a, float (&out)[kT]) {
