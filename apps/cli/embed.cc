@@ -126,7 +126,7 @@ void embed(const EmbedOptions& o) {
   const auto context = make_context(o.common);
   const AttentionSpec spec = parse_attention_spec(o.common.attention);
   const std::vector<std::string> texts = read_texts(o.prompt);
-  const auto encoder = open_encoder(o.common.model);
+  const auto encoder = open_encoder(o.common.model, place_of(o.common));
   const Tokenizer tokenizer = load_tokenizer(o.common.model);
   const auto method = make_bidirectional(spec, *encoder);
   const SentenceRules rules = make_rules(o, *encoder);

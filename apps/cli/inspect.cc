@@ -26,7 +26,6 @@ struct InspectOptions {
 nlohmann::json summary(const Checkpoint& checkpoint, const Model& model, const Tokenizer& tokenizer) {
   const ModelConfig& config = checkpoint.config();
   const AttentionShape& a = model.shape().attention;
-  constexpr const char* kScalings[] = {"none", "linear", "llama3", "yarn", "longrope"};
   return {{"model", checkpoint.path()},
           {"architecture", config.family->architecture},
           {"layers", a.layers},
@@ -38,7 +37,7 @@ nlohmann::json summary(const Checkpoint& checkpoint, const Model& model, const T
           {"vocabulary", model.shape().vocabulary},
           {"context", model.shape().context},
           {"rope_base", config.rope.base},
-          {"rope_scaling", kScalings[static_cast<int>(config.rope.scaling)]},
+          {"rope_scaling", name(config.rope.scaling)},
           {"tied_embeddings", config.tied},
           {"weight_bytes", model.weight_bytes()},
           {"kv_bytes_per_token_16bit", int64_t{4} * a.layers * a.kv_heads * a.head_dim},

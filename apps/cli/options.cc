@@ -18,8 +18,10 @@ void add_model(CLI::App& app, CommonOptions& options) {
                "read all weights into memory of their own before the first token: later there, faster then");
 }
 
+FilePlace place_of(const CommonOptions& options) { return options.preload ? FilePlace::kMemory : FilePlace::kMapped; }
+
 std::unique_ptr<Model> open_model(const CommonOptions& options) {
-  return lowkey::open_model(options.model, options.preload ? FilePlace::kMemory : FilePlace::kMapped);
+  return lowkey::open_model(options.model, place_of(options));
 }
 
 void add_execution(CLI::App& app, CommonOptions& options) {

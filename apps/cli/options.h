@@ -24,6 +24,7 @@ struct CommonOptions {
 };
 
 void add_model(CLI::App&, CommonOptions&);  // MODEL, --preload
+FilePlace place_of(const CommonOptions&);   // of the weights
 std::unique_ptr<Model> open_model(const CommonOptions&);
 void add_execution(CLI::App&, CommonOptions&);    // --threads, --isa, --json
 void add_attention(CLI::App&, CommonOptions&);    // --attention, --calibration, --kv-type

@@ -25,10 +25,10 @@ bool is_encoder(const fs::path& path) {
   }
 }
 
-std::unique_ptr<Encoder> open_encoder(const fs::path& path) {
+std::unique_ptr<Encoder> open_encoder(const fs::path& path, FilePlace place) {
   const fs::path config = path / "config.json";
   return std::make_unique<Bert>(parse_bert_config(read_text(config, kMaxConfigBytes), config.string()),
-                                Safetensors::open(path));
+                                Safetensors::open(path, place));
 }
 
 KvShape encoder_kv_shape(const EncoderShape& shape, const Method& method, DType dtype, int64_t max_tokens) {

@@ -13,6 +13,7 @@
 
 #include "attention/method.h"
 #include "base/context.h"
+#include "formats/mapped_file.h"
 #include "kv/cache.h"
 
 namespace lowkey {
@@ -65,7 +66,7 @@ class Encoder {
 // Whether this is the Hugging Face folder of a family of encoders; false, too, for what is no model at all.
 bool is_encoder(const std::filesystem::path&);
 // Throws kNotFound, kCorruptFile, kUnsupported.
-std::unique_ptr<Encoder> open_encoder(const std::filesystem::path&);
+std::unique_ptr<Encoder> open_encoder(const std::filesystem::path&, FilePlace = FilePlace::kMapped);
 
 // A cache for one layer of texts, `max_tokens` in all when each counts as whole pages.
 KvShape encoder_kv_shape(const EncoderShape&, const Method&, DType, int64_t max_tokens);

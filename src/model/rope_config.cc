@@ -126,6 +126,22 @@ double yarn_frequency(const RopeConfig& c, double f, size_t i) {
 
 }  // namespace
 
+const char* name(RopeScaling scaling) noexcept {
+  switch (scaling) {
+    case RopeScaling::kNone:
+      return "none";
+    case RopeScaling::kLinear:
+      return "linear";
+    case RopeScaling::kLlama3:
+      return "llama3";
+    case RopeScaling::kYarn:
+      return "yarn";
+    case RopeScaling::kLongRope:
+      return "longrope";
+  }
+  return "";
+}
+
 int64_t RopeConfig::reach() const noexcept {
   const double stretched = factor * static_cast<double>(original_context);
   return scaling == RopeScaling::kYarn && stretched > 0 && stretched <= kMostReach ? static_cast<int64_t>(stretched)

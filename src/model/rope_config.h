@@ -13,6 +13,7 @@ class Hyperparameters;
 
 // Those from kLlama3 on look at the context before the stretching.
 enum class RopeScaling : uint8_t { kNone, kLinear, kLlama3, kYarn, kLongRope };
+const char* name(RopeScaling) noexcept;
 
 struct RopeConfig {
   int dims = 0;  // R: coordinates of a head that turn, its first ones; 0: none do

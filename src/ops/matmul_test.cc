@@ -98,14 +98,14 @@ class Problem {
   View w;
 
  private:
-  // Of a block of x in 8 bits: its peak, or what keeps the sums of its halves within kHalfMax, rounded by 16 / 2.
+  // Of a block of x in 8 bits: its peak, or what keeps the sums of its halves within kHalfMax.
   static double reach(const float* x) {
     double peak = 0, sums[2] = {};
     for (int k = 0; k < kQuantBlock; ++k) {
       const double size = std::fabs(double{x[k]});
       peak = std::max(peak, size), sums[k / 16] += size;
     }
-    return std::max(peak, std::max(sums[0], sums[1]) * kByteMax / (kHalfMax - 8));
+    return std::max(peak, std::max(sums[0], sums[1]) * kByteMax / (kHalfMax - kHalfRounding));
   }
 
   MatmulCase case_;

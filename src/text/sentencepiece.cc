@@ -118,12 +118,16 @@ SentencePiece::SentencePiece(const TokenizerSpec& spec, std::vector<Bpe::Merge> 
   for (const auto& [piece, id] : pieces)
     if (const Utf8Symbol symbol = utf8_at(piece, 0); symbol.size == piece.size() && symbol.value != kInvalidSymbol)
       symbols_.emplace(symbol.value, id);
-  if (!rules_.byte_fallback) {
-    LK_REQUIRE(rules_.unknown >= 0 && rules_.unknown < std::ssize(spec.tokens), kInvalidArgument,
-               "[tokenizer] {}: unknown={}, must be 0 <= id < {} where no token stands for a byte", spec.source,
-               rules_.unknown, spec.tokens.size());
+  if (rules_.byte_fallback) {
+    find_byte_tokens(spec);
     return;
   }
+  LK_REQUIRE(rules_.unknown >= 0 && rules_.unknown < std::ssize(spec.tokens), kInvalidArgument,
+             "[tokenizer] {}: unknown={}, must be 0 <= id < {} where no token stands for a byte", spec.source,
+             rules_.unknown, spec.tokens.size());
+}
+
+void SentencePiece::find_byte_tokens(const TokenizerSpec& spec) {
   IdByText ids;
   for (size_t id = 0; id < spec.tokens.size(); ++id) ids.emplace(spec.tokens[id], static_cast<int32_t>(id));
   for (int byte = 0; byte < 256; ++byte) {

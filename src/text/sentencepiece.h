@@ -42,6 +42,7 @@ class SentencePiece {
   std::string decoded(std::string_view token) const;
 
  private:
+  void find_byte_tokens(const TokenizerSpec&);
   std::string rewritten(std::string_view text) const;
   void append_symbol(std::string_view bytes, char32_t value, Bpe::Scratch* scratch) const;
   void join_word(std::string_view word, Bpe::Scratch* scratch, std::vector<int32_t>* ids) const;

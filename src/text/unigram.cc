@@ -19,6 +19,11 @@ Unigram::Unigram(Pieces pieces, const std::vector<double>& scores, bool narrow) 
     worst = i == 0 ? score : std::min(worst, score);
   }
   unknown_score_ = narrow ? static_cast<float>(worst - kUnknownPenalty) : worst - kUnknownPenalty;
+  build_trie(pieces);
+}
+
+// Level by level, so that the children of a node lie together.
+void Unigram::build_trie(const Pieces& pieces) {
   struct Range {
     size_t begin, end, depth;  // of pieces, which have so many bytes in common
   };
@@ -59,7 +64,10 @@ void Unigram::cut(std::string_view text, Scratch* scratch) const {
     uint32_t node = 0;
     for (size_t end = at; end < text.size() && (node = child(node, text[end])) != 0;) {
       const int32_t id = nodes_[node].id;
-      if (++end; id >= 0) offer(at, end, id, scores_[static_cast<size_t>(id)]), alone = alone || end == symbol;
+      ++end;
+      if (id < 0) continue;
+      offer(at, end, id, scores_[static_cast<size_t>(id)]);
+      alone = alone || end == symbol;
     }
     if (!alone) offer(at, symbol, -1, unknown_score_);
     at = symbol;

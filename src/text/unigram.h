@@ -43,6 +43,7 @@ class Unigram {
     uint8_t byte = 0;
     int32_t id = -1;
   };
+  void build_trie(const Pieces& pieces);                    // sorted
   uint32_t child(uint32_t node, char byte) const noexcept;  // 0: none
 
   std::vector<Node> nodes_{1};

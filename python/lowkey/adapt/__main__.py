@@ -50,6 +50,8 @@ def train(options):
     torch.backends.cuda.matmul.allow_tf32 = True
     tokenizer = data.open_tokenizer(options.model)
     sentences = _sentences(options, options.sentences, tokenizer) if options.sentences else None
+    if sentences and options.tail:
+        raise ValueError("--tail: of encoders there is none, must be of a Llama-family model")
     model, spec, text, device = _open(options, sentences and sentences.labels)
     text = options.attention_after or text
     after, names = parse(text, model.causal), _names(options, sentences)
@@ -60,6 +62,8 @@ def train(options):
     else:
         ids = data.text_ids(options.text, tokenizer, model.config)
         windows = data.Windows(ids, tokenizer, options.length, options.codes)
+        if options.tail and (spec is None or spec.form != "factor"):
+            raise ValueError(f"--tail {options.tail:g}: only form=factor has directions that lose something")
         task = TextTask(model, spec, windows, options.batch or 8, options.loss == "distil", options.tail)
         steps = options.steps or (None if options.minutes else 500)
     _choose_parameters(model, options.lora)

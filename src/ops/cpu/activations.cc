@@ -36,14 +36,13 @@ float peak_of(const float* x) {
 // kHalfMax. That is more than the peak where most numbers are near it, by twice at most: of normal numbers in some
 // blocks of a hundred.
 float reach_of(const float* x, float peak) {
-  constexpr float kRounding = 16 * 0.5f;
   float most = 0;
   for (int half = 0; half < kQuantBlock; half += 16) {
     hn::Vec<DF> sum = hn::Zero(DF());
     for (int i = half; i < half + 16; i += kLanes) sum = hn::Add(sum, hn::Abs(hn::LoadU(DF(), x + i)));
     most = std::max(most, hn::GetLane(hn::SumOfLanes(DF(), sum)));
   }
-  return std::max(peak, most * (kByteMax / (kHalfMax - kRounding)));
+  return std::max(peak, most * (kByteMax / (kHalfMax - kHalfRounding)));
 }
 
 template <class D>

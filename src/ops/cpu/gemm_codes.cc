@@ -69,14 +69,18 @@ constexpr int kCentreOf<Q51> = 16;
 template <>
 constexpr int kCentreOf<codes::Q5K> = 16;
 
+// Lanes of 16 bits, of the lower half and the upper one in turn.
+template <class D>
+HWY_INLINE hn::Vec<D> halves_in_turn(D d, hn::Vec<D> v) {
+  const hn::Half<D> half;
+  const auto first = hn::LowerHalf(half, v), others = hn::UpperHalf(half, v);
+  return hn::Combine(d, hn::InterleaveUpper(half, first, others), hn::InterleaveLower(half, first, others));
+}
+
 // Bytes of a block in the order of Row::code.
 HWY_INLINE codes::VU8 interleaved(codes::VU8 block) {
   const hn::FixedTag<uint16_t, 16> d;
-  const hn::Half<decltype(d)> half;
-  const auto pairs = hn::BitCast(d, block);
-  const auto first = hn::LowerHalf(half, pairs), others = hn::UpperHalf(half, pairs);
-  return hn::BitCast(
-      codes::DU8(), hn::Combine(d, hn::InterleaveUpper(half, first, others), hn::InterleaveLower(half, first, others)));
+  return hn::BitCast(codes::DU8(), halves_in_turn(d, hn::BitCast(d, block)));
 }
 
 // Minus the sum of all words, as int16 pairs: of bytes k % 4 < 2 and of the others.
@@ -123,8 +127,6 @@ HWY_INLINE codes::V16 whole_scales(codes::VF scale, float& unit) {
 
 template <class Q>
 HWY_INLINE void widen_group(const uint8_t* w, Row& out) {
-  const codes::D16 d;
-  const hn::Half<codes::D16> half;
   codes::V16 scale;
   if constexpr (Q::kSuper) {
     const codes::Factors f = Q::factors(w);
@@ -135,9 +137,7 @@ HWY_INLINE void widen_group(const uint8_t* w, Row& out) {
     scale = whole_scales(Q::scales(w), out.unit);
     if constexpr (Q::kOffset == 0) hn::Store(Q::mins(w), codes::DF(), out.min[0]);
   }
-  const auto first = hn::LowerHalf(half, scale), others = hn::UpperHalf(half, scale);
-  hn::Store(hn::Combine(d, hn::InterleaveUpper(half, first, others), hn::InterleaveLower(half, first, others)), d,
-            out.scale[0]);
+  hn::Store(halves_in_turn(codes::D16(), scale), codes::D16(), out.scale[0]);
   codes::each_block<Q>(w, [&](int b, codes::VU8 code)
                               HWY_ATTR { hn::Store(interleaved(code), codes::DU8(), out.code + b * kQuantBlock); });
   if constexpr (kMinsOf<Q> == 1 && kCentreOf<Q> != 0)
@@ -250,20 +250,21 @@ HWY_INLINE void add_sums(const Row* w, const uint32_t* x, int64_t blocks, const 
       total[r][v] = hn::MulAdd(hn::Set(DF(), w[r].unit), sum, hn::Load(DF(), out + r * stride + v * kLanesF));
     }
   }
-  for (int64_t i = 0; i < blocks * kMins; ++i) {
-    const int64_t b = i / std::max(kMins, 1), h = i % std::max(kMins, 1);
-    VF of_x[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const uint32_t* at = x + (b * kBlockWords + kSums) * kPanel + v * kLanesF;
-      of_x[v] = load_floats(at);
-      if constexpr (kMins == 2) {
-        const VF first = load_floats(at + kPanel);
-        of_x[v] = h == 0 ? first : hn::Sub(of_x[v], first);
+  for (int64_t b = 0; b < blocks; ++b) {
+    for (int h = 0; h < kMins; ++h) {
+      VF of_x[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        const uint32_t* at = x + (b * kBlockWords + kSums) * kPanel + v * kLanesF;
+        of_x[v] = load_floats(at);
+        if constexpr (kMins == 2) {
+          const VF first = load_floats(at + kPanel);
+          of_x[v] = h == 0 ? first : hn::Sub(of_x[v], first);
+        }
       }
-    }
-    for (int r = 0; r < kGroup; ++r) {
-      const VF min = hn::Set(DF(), w[r].min[h][b]);
-      for (int v = 0; v < kVectors; ++v) total[r][v] = hn::NegMulAdd(min, of_x[v], total[r][v]);
+      for (int r = 0; r < kGroup; ++r) {
+        const VF min = hn::Set(DF(), w[r].min[h][b]);
+        for (int v = 0; v < kVectors; ++v) total[r][v] = hn::NegMulAdd(min, of_x[v], total[r][v]);
+      }
     }
   }
   for (int r = 0; r < kGroup; ++r)

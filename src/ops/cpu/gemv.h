@@ -11,7 +11,8 @@ inline constexpr int kGemvRows = 4;     // rows of x in one pass: their sums fit
 inline constexpr int kWordMax = 16383;  // of int16 activations: sums of 32 products with bytes fit int32
 inline constexpr int kByteMax = 127;    // of int8 activations
 inline constexpr int kHalfMax = 1023;   // of the sum of |q| of half a block: 32 times it fits int16
-inline constexpr int kShareMax = 63;    // of ByteGroup::share: with it the sums of 256 kQ6_K products fit int32
+inline constexpr float kHalfRounding = kQuantBlock / 4;  // what rounding 16 numbers adds to such a sum at most
+inline constexpr int kShareMax = 63;  // of ByteGroup::share: with it the sums of 256 kQ6_K products fit int32
 
 // 256 elements of x in 8 bits, x = unit * share * q; what is past K is zeros. The share of a block of 32 is a whole
 // number, so that the scales of a kQ*_K block and those of x meet in integers.
